@@ -1,0 +1,189 @@
+// The table of kernels, the choice among them, and the rows of a job on OpenMP's threads.
+#include <omp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <vector>
+
+#include "../spec/mass.h"
+#include "fpenv.h"
+#include "kernel.h"
+
+namespace onedraw::cpu {
+
+extern const Kernel kReferenceKernel;
+#define ONEDRAW_DECLARE(name) extern const Kernel kKernel_##name;
+ONEDRAW_KERNELS(ONEDRAW_DECLARE)
+
+namespace {
+
+bool supports(const char* name) {
+  const auto is = [&](const char* other) { return __builtin_strcmp(name, other) == 0; };
+#if defined(__x86_64__)
+  if (is("avx2"))
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
+           __builtin_cpu_supports("bmi2");
+  if (is("avx512"))
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && supports("avx2");
+#endif
+  return is("reference") || is("scalar");
+}
+
+// From the plainest to the widest: the last one supported is chosen.
+const Kernel* const kKernels[] = {
+    &kReferenceKernel,
+#define ONEDRAW_ENTRY(name) &kKernel_##name,
+    ONEDRAW_KERNELS(ONEDRAW_ENTRY)};
+constexpr int kNumKernels = sizeof(kKernels) / sizeof(kKernels[0]);
+
+std::atomic<int> g_chosen{-1};
+
+int best() {
+  for (int i = kNumKernels - 1; i > 0; --i)
+    if (supports(kKernels[i]->name)) return i;
+  return 0;
+}
+
+// A row is worth splitting, and a thread worth waking, from about this many logits on.
+constexpr int64_t kLogitsPerThread = 20000;
+
+int64_t blocks_of(int64_t vocab) { return (vocab + spec::kBlock - 1) / spec::kBlock; }
+
+// The scratch of one row, in one allocation that is kept by its thread for the next call.
+class Arena {
+ public:
+  Scratch scratch(int64_t vocab) {
+    const size_t blocks = padded(blocks_of(vocab));
+    const size_t tokens = blocks * spec::kBlock;
+    const size_t bytes = blocks * (4 + 8 + 4 + 8 + 4) + tokens * (8 + 8);
+    if (bytes > size_) {
+      std::free(memory_);
+      size_ = blocks_ = 0;
+      memory_ = static_cast<char*>(std::aligned_alloc(64, bytes));
+      if (!memory_) throw std::bad_alloc();
+      size_ = bytes;
+    }
+    Scratch s{};
+    char* p = memory_;
+    const auto take = [&](auto*& pointer, size_t count) {
+      pointer = reinterpret_cast<std::remove_reference_t<decltype(pointer)>>(p);
+      p += count * sizeof(*pointer);
+    };
+    take(s.block_max, blocks);
+    take(s.block_mass, blocks);
+    take(s.block_below, blocks);
+    take(s.kept_mass, blocks);
+    take(s.block_list, blocks);
+    take(s.candidates, tokens);
+    take(s.candidates2, tokens);
+    if (blocks != blocks_) {
+      std::fill_n(s.kept_mass, blocks, 0);  // kernels leave it so
+      blocks_ = blocks;
+    }
+    return s;
+  }
+  Arena() = default;
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+  ~Arena() { std::free(memory_); }
+
+ private:
+  // A multiple of 64 entries, so that every array starts at a cache line.
+  static size_t padded(int64_t n) { return static_cast<size_t>((n + 63) / 64 * 64); }
+
+  char* memory_ = nullptr;
+  size_t size_ = 0;
+  size_t blocks_ = 0;
+};
+
+// Only the reference kernel allocates; an exception must not leave a parallel region.
+template <class Body>
+void guarded(std::atomic<bool>& failed, Body body) {
+  try {
+    body();
+  } catch (const std::bad_alloc&) {
+    failed = true;
+  }
+}
+
+// Few rows: the parts of each are scanned by several threads, then each row is finished by one.
+void run_split(std::atomic<bool>& failed, const Kernel& kernel, const Job& job, int64_t rows, int threads) {
+  std::vector<Arena> arenas(static_cast<size_t>(rows));
+  std::vector<Scratch> scratch;
+  for (Arena& arena : arenas) scratch.push_back(arena.scratch(job.vocab));
+  const int64_t blocks = blocks_of(job.vocab);
+  const int64_t parts = (threads + rows - 1) / rows;
+#pragma omp parallel num_threads(threads)
+  {
+    FloatEnvironment environment;
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < rows * parts; ++i) {
+      const int64_t row = i / parts, part = i % parts;
+      kernel.scan(job, row, blocks * part / parts, blocks * (part + 1) / parts,
+                  scratch[static_cast<size_t>(row)]);
+    }
+#pragma omp for schedule(static)
+    for (int64_t row = 0; row < rows; ++row)
+      guarded(failed, [&] { kernel.finish(job, row, scratch[static_cast<size_t>(row)]); });
+  }
+}
+
+void run_row(const Kernel& kernel, const Job& job, int64_t row, Scratch& scratch) {
+  kernel.scan(job, row, 0, blocks_of(job.vocab), scratch);
+  kernel.finish(job, row, scratch);
+}
+
+thread_local Arena t_arena;
+
+}  // namespace
+
+int num_kernels() { return kNumKernels; }
+const char* kernel_name(int index) { return kKernels[index]->name; }
+bool kernel_supported(int index) { return supports(kKernels[index]->name); }
+void choose_kernel(int index) { g_chosen = index < 0 ? best() : index; }
+int chosen_kernel() {
+  if (g_chosen < 0) choose_kernel(-1);
+  return g_chosen;
+}
+
+bool run(const Job& job) {
+  const Kernel& kernel = *kKernels[chosen_kernel()];
+  const int64_t rows = job.batch * job.steps;
+  const int64_t worth = std::max<int64_t>(1, rows * job.vocab / kLogitsPerThread);
+  const int64_t allowed = job.threads > 0 ? job.threads : omp_get_max_threads();
+  const int threads = omp_in_parallel() ? 1 : static_cast<int>(std::min(allowed, worth));
+  std::atomic<bool> failed{false};
+  if (threads == 1) {
+    guarded(failed, [&] {
+      FloatEnvironment environment;
+      Scratch scratch = t_arena.scratch(job.vocab);
+      for (int64_t row = 0; row < rows; ++row) run_row(kernel, job, row, scratch);
+    });
+  } else if (rows < threads) {
+    guarded(failed, [&] { run_split(failed, kernel, job, rows, threads); });
+  } else {
+#pragma omp parallel num_threads(threads)
+    {
+      FloatEnvironment environment;
+      Scratch scratch{};
+      guarded(failed, [&] { scratch = t_arena.scratch(job.vocab); });
+#pragma omp for schedule(dynamic)
+      for (int64_t row = 0; row < rows; ++row)
+        if (!failed) guarded(failed, [&] { run_row(kernel, job, row, scratch); });
+    }
+  }
+  return !failed;
+}
+
+float floor_of(const float* x, int64_t rows, int64_t columns, int64_t stride, int threads) {
+  const Kernel& kernel = *kKernels[chosen_kernel()];
+  float largest = -__builtin_inff();
+#pragma omp parallel for num_threads(std::max(1, threads)) reduction(max : largest)
+  for (int64_t row = 0; row < rows; ++row) largest = std::max(largest, kernel.floor(x + row * stride, columns));
+  return largest;
+}
+
+}  // namespace onedraw::cpu

@@ -1,0 +1,42 @@
+// What one row of a job asks for, with every per-row parameter read.
+#pragma once
+
+#include "../spec/job.h"
+#include "../spec/race.h"
+
+namespace onedraw::cpu {
+
+struct Settings {
+  bool greedy;
+  float scale;
+  int64_t top_k;  // 0: off
+  float top_p;    // 1: off
+  float min_p;    // 0: off
+  bool ties_keep;
+  bool weights;
+  spec::Noise noise;
+};
+
+[[maybe_unused]] static inline Settings settings_of(const Job& job, int64_t row) {
+  const int64_t request = row / job.steps;
+  const float temperature = job.temperature.at(request);
+  const int64_t k = job.top_k.at(request);
+  Settings s;
+  s.greedy = temperature == 0 && !job.weights;
+  s.scale = s.greedy ? spec::kLog2E : spec::scale_of(temperature);
+  s.top_k = k < 1 ? 0 : k;
+  s.top_p = job.top_p.at(request);
+  s.min_p = job.min_p.at(request);
+  s.ties_keep = job.ties_keep;
+  s.weights = job.weights;
+  s.noise.seed = static_cast<uint64_t>(job.seed.at(request));
+  s.noise.position = static_cast<uint32_t>(job.position.at(request) + row % job.steps);
+  s.noise.stream = static_cast<uint32_t>(job.stream.at(request) + (job.row_stream ? request : 0));
+  return s;
+}
+
+[[maybe_unused]] static inline spec::Weight weight_of(const Settings& s, float x) {
+  return s.weights ? spec::given_weight(x) : spec::weight(x, s.scale);
+}
+
+}  // namespace onedraw::cpu

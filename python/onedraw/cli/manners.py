@@ -1,0 +1,53 @@
+"""How a command ends: one sentence for a mistake, quiet for a closed pipe, 130 for Ctrl-C."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import ParamSpec
+
+import typer
+
+__all__ = ["INTERRUPTED", "PIPE_CLOSED", "CommandError", "mannered"]
+
+INTERRUPTED = 128 + 2  # as a shell reports a process that SIGINT ended
+PIPE_CLOSED = 128 + 13  # and SIGPIPE
+
+P = ParamSpec("P")
+
+
+class CommandError(Exception):
+    """What the user should read instead of a stack trace; `status` becomes the exit status."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def mannered(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn the ways in which a command can fail into exit statuses."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()
+        except CommandError as error:
+            print(f"onedraw: {error}", file=sys.stderr)
+            raise typer.Exit(error.status) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            _drop_output()
+            raise typer.Exit(PIPE_CLOSED) from None
+
+    return run
+
+
+def _drop_output() -> None:
+    """Let what is still buffered go nowhere, so that the interpreter's last flush says nothing."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    os.close(devnull)

@@ -7,13 +7,11 @@
 #include <new>
 #include <vector>
 
-#include "../spec/mass.h"
 #include "fpenv.h"
 #include "kernel.h"
 
 namespace onedraw::cpu {
 
-extern const Kernel kReferenceKernel;
 #define ONEDRAW_DECLARE(name) extern const Kernel kKernel_##name;
 ONEDRAW_KERNELS(ONEDRAW_DECLARE)
 
@@ -32,9 +30,13 @@ bool supports(const char* name) {
   return is("reference") || is("scalar");
 }
 
+float largest(const float* x, int64_t n) { return *std::max_element(x, x + n); }
+
+const Kernel kReference{"reference", nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, largest};
+
 // From the plainest to the widest: the last one supported is chosen.
 const Kernel* const kKernels[] = {
-    &kReferenceKernel,
+    &kReference,
 #define ONEDRAW_ENTRY(name) &kKernel_##name,
     ONEDRAW_KERNELS(ONEDRAW_ENTRY)};
 constexpr int kNumKernels = sizeof(kKernels) / sizeof(kKernels[0]);
@@ -58,7 +60,7 @@ class Arena {
   Scratch scratch(int64_t vocab) {
     const size_t blocks = padded(blocks_of(vocab));
     const size_t tokens = blocks * spec::kBlock;
-    const size_t bytes = blocks * (4 + 8 + 4 + 8 + 4) + tokens * (8 + 8);
+    const size_t bytes = blocks * (4 + 8 + 4 + 8 + 4 + 8 + 4) + tokens * sizeof(Candidate);
     if (bytes > size_) {
       std::free(memory_);
       size_ = blocks_ = 0;
@@ -76,9 +78,10 @@ class Arena {
     take(s.block_mass, blocks);
     take(s.block_below, blocks);
     take(s.kept_mass, blocks);
-    take(s.block_list, blocks);
+    take(s.racer_id, blocks);
+    take(s.racer_mass, blocks);
+    take(s.racer_below, blocks);
     take(s.candidates, tokens);
-    take(s.candidates2, tokens);
     if (blocks != blocks_) {
       std::fill_n(s.kept_mass, blocks, 0);  // kernels leave it so
       blocks_ = blocks;
@@ -99,7 +102,8 @@ class Arena {
   size_t blocks_ = 0;
 };
 
-// Only the reference kernel allocates; an exception must not leave a parallel region.
+// What allocates in a kernel (the reference, and races without replacement) may fail; an exception must not leave a
+// parallel region.
 template <class Body>
 void guarded(std::atomic<bool>& failed, Body body) {
   try {
@@ -107,6 +111,18 @@ void guarded(std::atomic<bool>& failed, Body body) {
   } catch (const std::bad_alloc&) {
     failed = true;
   }
+}
+
+void scan_part(const Kernel& kernel, const Job& job, int64_t row, int64_t first, int64_t last, Scratch& scratch) {
+  const Settings settings = settings_of(job, row);
+  kernel.scan(reader_of(job, row), settings, first, last, wants_masses(job, settings), scratch);
+}
+
+void run_row(const Kernel& kernel, const Job& job, int64_t row, Scratch& scratch) {
+  if (!kernel.scan) return reference_row(job, row);
+  scratch.has_nan = false;
+  scan_part(kernel, job, row, 0, blocks_of(job.vocab), scratch);
+  finish_row(kernel, job, row, scratch);
 }
 
 // Few rows: the parts of each are scanned by several threads, then each row is finished by one.
@@ -122,18 +138,12 @@ void run_split(std::atomic<bool>& failed, const Kernel& kernel, const Job& job, 
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < rows * parts; ++i) {
       const int64_t row = i / parts, part = i % parts;
-      kernel.scan(job, row, blocks * part / parts, blocks * (part + 1) / parts,
-                  scratch[static_cast<size_t>(row)]);
+      scan_part(kernel, job, row, blocks * part / parts, blocks * (part + 1) / parts, scratch[static_cast<size_t>(row)]);
     }
 #pragma omp for schedule(static)
     for (int64_t row = 0; row < rows; ++row)
-      guarded(failed, [&] { kernel.finish(job, row, scratch[static_cast<size_t>(row)]); });
+      guarded(failed, [&] { finish_row(kernel, job, row, scratch[static_cast<size_t>(row)]); });
   }
-}
-
-void run_row(const Kernel& kernel, const Job& job, int64_t row, Scratch& scratch) {
-  kernel.scan(job, row, 0, blocks_of(job.vocab), scratch);
-  kernel.finish(job, row, scratch);
 }
 
 thread_local Arena t_arena;
@@ -162,7 +172,7 @@ bool run(const Job& job) {
       Scratch scratch = t_arena.scratch(job.vocab);
       for (int64_t row = 0; row < rows; ++row) run_row(kernel, job, row, scratch);
     });
-  } else if (rows < threads) {
+  } else if (rows < threads && kernel.scan) {
     guarded(failed, [&] { run_split(failed, kernel, job, rows, threads); });
   } else {
 #pragma omp parallel num_threads(threads)

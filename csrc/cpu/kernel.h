@@ -1,31 +1,77 @@
-// What an instruction set's kernel offers, and the memory that it works in.
+// What an instruction set's kernel offers, and the memory that it works in. The order of events for a row is in
+// row.cpp, once for all of them; here is what touches many logits or many random numbers.
 #pragma once
 
-#include "../spec/job.h"
+#include "reader.h"
+#include "settings.h"
 
 namespace onedraw::cpu {
 
+// A token that may still be kept.
+struct Candidate {
+  uint64_t order;  // spec::order of its key and id: larger is earlier
+  uint32_t m;      // its weight is m * 2^(n_row - below - 23)
+  uint32_t below;  // saturated at kFar
+};
+
+// Further below the row's exponent than this, nothing has mass, races or wins; distances saturate here.
+constexpr uint32_t kFar = 1u << 20;
+
 // Working memory for one row in flight; sized by the vocabulary, never by the batch.
 struct Scratch {
-  float* block_max;       // [blocks] the largest value of each block; NaN if it holds one
-  uint64_t* block_mass;   // [blocks] R3.2, of all candidates, where the scan was asked for masses
-  int32_t* block_below;   // [blocks] n_row - n_b, saturated
-  uint64_t* kept_mass;    // [blocks] R3.2, of the kept tokens; all zero between rows
-  uint32_t* block_list;   // [blocks] the blocks that race
-  uint64_t* candidates;   // [padded vocabulary] tokens as numbers in their order
-  uint64_t* candidates2;  // [padded vocabulary]
-  bool has_mass;
+  float* block_max;       // [blocks] the largest value of each block
+  uint64_t* block_mass;   // [blocks] R3.2 of all candidates, where the scan was asked for masses
+  uint32_t* block_below;  // [blocks] n_row - n_b, saturated at kFar
+  uint64_t* kept_mass;    // [blocks] R3.2 of the kept tokens; all zero between rows
+  uint32_t* racer_id;     // [blocks] what races: an id,
+  uint64_t* racer_mass;   // [blocks] a mass with 28 fractional bits
+  uint32_t* racer_below;  // [blocks] and how far its exponent is below the row's
+  Candidate* candidates;  // [padded vocabulary]
+  bool has_nan;           // set by any scan that meets one
+};
+
+struct Racers {
+  const uint32_t* id;  // null: 0, 1, 2, ...
+  const uint64_t* mass;
+  const uint32_t* below;
+  int64_t count;
+  uint32_t least_below;  // distances count from here: a common shift changes no comparison
 };
 
 struct Kernel {
   const char* name;
-  // Reads blocks [first, last) of a row into scratch; calls on disjoint ranges may run at once.
-  void (*scan)(const Job& job, int64_t row, int64_t first, int64_t last, Scratch& scratch);
-  // Cuts, draws and reports, after the whole row was scanned.
-  void (*finish)(const Job& job, int64_t row, Scratch& scratch);
-  // One streaming read: the largest of n float32 (the floor that speeds are compared with).
+
+  // Largest value (and with `masses`, the mass) of blocks [first, last) into scratch; calls on disjoint ranges may
+  // run at once. A NaN sets has_nan, and the rest of scratch means nothing then.
+  void (*scan)(const Reader&, const Settings&, int64_t first, int64_t last, bool masses, Scratch&);
+
+  // Distances of all blocks' exponents below that of the row's largest value.
+  void (*distances)(const Settings&, float row_max, int64_t blocks, Scratch&);
+
+  // A value that at least min(count, those above -inf) block maxima reach, and not many more where there are no ties.
+  float (*threshold)(const float* block_max, int64_t blocks, int64_t count, float row_max);
+
+  // All tokens above -inf with at least this value, ascending by id, into scratch.candidates, and block_below of their
+  // blocks; returns how many.
+  int64_t (*gather)(const Reader&, const Settings&, float row_max, float least, int64_t first, int64_t last, Scratch&);
+
+  // The index of the winner (R5.3).
+  int64_t (*race)(const spec::Noise&, spec::Level, uint32_t sample, const Racers&);
+
+  // The scores of candidates in the flat race (R5.5).
+  void (*scores)(const spec::Noise&, const Candidate*, int64_t count, int64_t* scores);
+
+  // How many tokens come before this one in the order of tokens.
+  int64_t (*count_before)(const Reader&, float value, int64_t id);
+
+  // The largest of n float32: one streaming read, the floor that speeds are compared with.
   float (*floor)(const float* x, int64_t n);
 };
+
+// One row of a job from logits to answer.
+bool wants_masses(const Job& job, const Settings& settings);
+void finish_row(const Kernel& kernel, const Job& job, int64_t row, Scratch& scratch);
+void reference_row(const Job& job, int64_t row);
 
 // Runs a job with the chosen kernel on OpenMP's threads. False if memory ran out.
 bool run(const Job& job);

@@ -124,11 +124,11 @@ int64_t two_level_draw(const Sorted& row, size_t kept, const Settings& s, int64_
   const int64_t n_row = row.tokens[0].w.n;
   Mass mass(row.block_n, n_row);
   for (size_t i = 0; i < kept; ++i) mass.add(row.tokens[i]);
-  Racer block{INT64_MAX, 0};
+  Racer block{INT64_MAX, INT64_MAX};
   for (const auto& [b, sum] : mass.blocks())
     block = std::min(block, racer(s, spec::Level::block, sample, b,
                                   spec::mass_weight(sum, row.block_n.at(b)), n_row));
-  Racer token{INT64_MAX, 0};
+  Racer token{INT64_MAX, INT64_MAX};
   for (size_t i = 0; i < kept; ++i)
     if (row.tokens[i].id / spec::kBlock == block.id)
       token = std::min(token, racer(s, spec::Level::token, sample, row.tokens[i].id, row.tokens[i].w, n_row));
@@ -213,23 +213,16 @@ void write_row(const Job& job, int64_t r, const Reader& reader, const Sorted& ro
   }
 }
 
-void reference_row(const Job& job, int64_t r, Scratch&) {
+}  // namespace
+
+void reference_row(const Job& job, int64_t r) {
   const Settings settings = settings_of(job, r);
   const Reader reader = reader_of(job, r);
-  Sorted row = sorted_row(job.vocab, settings, [&](int64_t id) { return value(reader, id); });
+  const Sorted row = sorted_row(job.vocab, settings, [&](int64_t id) { return value(reader, id); });
   if (row.status != Status::ok) return write_bad(job, r, row.status);
   const size_t kept = num_kept(row, settings);
   if (!job.replacement && static_cast<size_t>(job.num_samples) > kept) return write_bad(job, r, Status::too_few);
   write_row(job, r, reader, row, kept, settings);
 }
-
-void no_scan(const Job&, int64_t, int64_t, int64_t, Scratch&) {}
-
-float largest(const float* x, int64_t n) { return *std::max_element(x, x + n); }
-
-}  // namespace
-
-extern const Kernel kReferenceKernel;
-const Kernel kReferenceKernel{"reference", no_scan, reference_row, largest};
 
 }  // namespace onedraw::cpu

@@ -1,0 +1,65 @@
+// A block of a row as 64 float32 in memory, edited, and padded with -inf past the vocabulary.
+#pragma once
+
+#include "../spec/mass.h"
+#include "reader.h"
+#include "simd.h"
+
+namespace onedraw::cpu::ONEDRAW_TARGET {
+
+using spec::kBlock;
+
+static inline void widen_block(const Reader& r, int64_t begin, int count, float* out) {
+  const uint16_t* p = static_cast<const uint16_t*>(r.logits) + begin;
+  if (r.dtype == DType::float32) {
+    memcpy(out, static_cast<const float*>(r.logits) + begin, static_cast<size_t>(count) * sizeof(float));
+  } else if (count < kBlock) {
+    for (int i = 0; i < count; ++i) out[i] = raw_value(r, begin + i);
+  } else if (r.dtype == DType::float16) {
+    for (int i = 0; i < kBlock; i += kLanes) store(out + i, load_float16(p + i));
+  } else {
+    for (int i = 0; i < kBlock; i += kLanes) store(out + i, load_bfloat16(p + i));
+  }
+}
+
+// Where the sparse bias stands; blocks are mostly visited in ascending order.
+struct BiasCursor {
+  int64_t index = 0;
+  int64_t id = 0;  // entries before index have ids below this
+};
+
+static inline void edit_block(const Reader& r, int64_t begin, int count, BiasCursor& cursor, float* out) {
+  const float none = -__builtin_inff();
+  if (r.bias)
+    for (int i = 0; i < count; ++i) out[i] = out[i] + r.bias[begin + i];
+  if (r.bias_count) {
+    if (begin < cursor.id) cursor.index = bias_from(r, begin);
+    while (cursor.index < r.bias_count && r.bias_ids[cursor.index] < begin) ++cursor.index;
+    for (; cursor.index < r.bias_count && r.bias_ids[cursor.index] < begin + count; ++cursor.index) {
+      float& x = out[r.bias_ids[cursor.index] - begin];
+      x = x + r.bias_values[cursor.index];
+    }
+    cursor.id = begin + count;
+  }
+  if (r.mask == Mask::bools)
+    for (int i = 0; i < count; ++i) out[i] = r.allowed[begin + i] ? out[i] : none;
+  if (r.mask == Mask::bits)
+    for (int i = 0; i < count; ++i) out[i] = (r.allowed_bits[(begin + i) >> 5] >> (i & 31)) & 1 ? out[i] : none;
+  if (r.weights)  // R2.5: zero is no candidate; an invalid weight is found as NaN and named when the row is refused
+    for (int i = 0; i < count; ++i)
+      out[i] = out[i] == 0 ? none : is_invalid_weight(out[i]) ? __builtin_nanf("") : out[i];
+}
+
+// The values of block b: in place where they can be read so, else in `buffer` [64].
+static inline const float* block_values(const Reader& r, int64_t b, BiasCursor& cursor, float* buffer) {
+  const int64_t begin = b * kBlock;
+  const int count = static_cast<int>(r.vocab - begin < kBlock ? r.vocab - begin : kBlock);
+  const bool edited = r.edited();
+  if (r.dtype == DType::float32 && count == kBlock && !edited) return static_cast<const float*>(r.logits) + begin;
+  widen_block(r, begin, count, buffer);
+  if (edited) edit_block(r, begin, count, cursor, buffer);
+  for (int i = count; i < kBlock; ++i) buffer[i] = -__builtin_inff();
+  return buffer;
+}
+
+}  // namespace onedraw::cpu::ONEDRAW_TARGET

@@ -1,0 +1,34 @@
+// The course of one row after its scan, for every kernel: status, cut, race, answer.
+#include "row.h"
+
+#include "answer.h"
+
+namespace onedraw::cpu {
+
+namespace {
+
+Status status_of(const Row& row) {
+  if (row.scratch.has_nan) {
+    if (!row.settings.weights) return Status::nan;
+    for (int64_t id = 0; id < row.job.vocab; ++id)
+      if (const float x = value(row.reader, id); x != x) return Status::nan;
+    return Status::invalid;
+  }
+  return row.max == -__builtin_inff() ? Status::empty : Status::ok;
+}
+
+}  // namespace
+
+void finish_row(const Kernel& kernel, const Job& job, int64_t index, Scratch& scratch) {
+  Row row{kernel, job, index, settings_of(job, index), reader_of(job, index), scratch, (job.vocab + spec::kBlock - 1) / spec::kBlock, 0, false, {}, 0, 0};
+  row.max = kernel.floor(scratch.block_max, row.blocks);
+  const Status status = status_of(row);
+  if (status != Status::ok) return write_bad(job, index, status);
+  if (!row.settings.greedy) {
+    cut_row(row);
+    if (!draw_row(row)) return write_bad(job, index, Status::too_few);
+  }
+  write_answer(row);
+}
+
+}  // namespace onedraw::cpu

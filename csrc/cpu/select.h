@@ -1,0 +1,131 @@
+// The second look: only at blocks whose maximum says that they hold candidates.
+#pragma once
+
+#include "scan.h"
+
+namespace onedraw::cpu::ONEDRAW_TARGET {
+
+static inline uint32_t saturated(int64_t below) { return below > kFar ? kFar : static_cast<uint32_t>(below); }
+
+static void distances(const Settings& s, float row_max, int64_t blocks, Scratch& scratch) {
+  if (s.weights || !is_fast(row_max, s.scale)) {
+    const int64_t n_row = weight_of(s, row_max).n;
+    for (int64_t b = 0; b < blocks; ++b) {
+      const float x = scratch.block_max[b];
+      scratch.block_below[b] = x > -__builtin_inff() ? saturated(n_row - weight_of(s, x).n) : kFar;
+    }
+    return;
+  }
+  const U top = splat(magic_bits(row_max, s.scale)), far = splat(kFar);
+  for (int64_t b = 0; b < blocks; b += kLanes) {  // scratch is padded
+    const F h = fma(load(scratch.block_max + b), splat(s.scale), splat(kMagic));
+    const U below = top - bits_of(h);
+    store(scratch.block_below + b, below > far ? far : below);
+  }
+}
+
+static int64_t count_at_least(const float* x, int64_t n, float least) {
+  int64_t count = 0;
+  const F t = splat(least);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) count += __builtin_popcount(at_least(load(x + i), t));
+  for (; i < n; ++i) count += x[i] >= least;
+  return count;
+}
+
+// Halves the interval of keys until few more than `count` maxima are above, or the interval is one key.
+static float threshold(const float* block_max, int64_t blocks, int64_t count, float row_max) {
+  const uint32_t none = spec::kKeyNegInf;
+  uint32_t low = none, high = spec::key(row_max);  // count(low) >= count (or low is none); high - low shrinks
+  const int64_t enough = count + count / 4 + 8;
+  if (count_at_least(block_max, blocks, row_max) >= count) return row_max;
+  while (high - low > 1) {
+    const uint32_t middle = low + (high - low) / 2;
+    const int64_t above = count_at_least(block_max, blocks, spec::value_of_key(middle));
+    if (above >= count) low = middle; else high = middle;
+    if (above >= count && above <= enough) break;
+  }
+  return low == none ? -__builtin_inff() : spec::value_of_key(low);
+}
+
+// Fills in m and below of candidates.
+static void weigh_candidates(const Settings& s, float row_max, Candidate* c, int64_t count) {
+  const auto value_at = [&](int64_t i) { return spec::value_of_key(spec::key_of_order(c[i].order)); };
+  if (s.weights || !is_fast(row_max, s.scale)) {
+    const int64_t n_row = weight_of(s, row_max).n;
+    for (int64_t i = 0; i < count; ++i) {
+      const spec::Weight w = weight_of(s, value_at(i));
+      c[i].m = w.m;
+      c[i].below = saturated(n_row - w.n);
+    }
+    return;
+  }
+  const uint32_t top = magic_bits(row_max, s.scale);
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const int here = static_cast<int>(count - i < kLanes ? count - i : kLanes);
+    F x = splat(row_max);
+    for (int j = 0; j < here; ++j) x[j] = value_at(i + j);
+    const VectorWeight v = weigh(x, splat(s.scale));
+    for (int j = 0; j < here; ++j) {
+      const uint32_t below = top - v.magic[j];
+      c[i + j].m = (v.mantissa[j] & 0x7FFFFFu) | 0x800000u;
+      c[i + j].below = below > kFar ? kFar : below;
+      // Beyond the fast form's reach n and m may be off; nothing there has mass, but it may still race.
+      if (below > kFar) c[i + j].m = weight_of(s, x[j]).m;
+    }
+  }
+}
+
+static inline uint64_t mask_at_least(const float* x, float least) {
+  uint64_t mask = 0;
+  for (int i = 0; i < kVectors; ++i)
+    mask |= static_cast<uint64_t>(at_least(load(x + i * kLanes), splat(least))) << (i * kLanes);
+  return mask;
+}
+
+// n_row - n of one value.
+static inline uint32_t distance(const Settings& s, float row_max, float x) {
+  if (s.weights || !is_fast(row_max, s.scale)) return saturated(weight_of(s, row_max).n - weight_of(s, x).n);
+  const uint32_t below = magic_bits(row_max, s.scale) - magic_bits(x, s.scale);
+  return below > kFar ? kFar : below;
+}
+
+static int64_t gather(const Reader& reader, const Settings& settings, float row_max, float least, int64_t first,
+                      int64_t last, Scratch& scratch) {
+  alignas(64) float buffer[kBlock];
+  BiasCursor cursor;
+  int64_t count = 0;
+  const float lowest = least > -__builtin_inff() ? least : -__FLT_MAX__;
+  for (int64_t b = first; b < last; ++b) {
+    const float largest = scratch.block_max[b];
+    if (!(largest >= lowest)) continue;
+    scratch.block_below[b] = distance(settings, row_max, largest);
+    const float* x = block_values(reader, b, cursor, buffer);
+    for (uint64_t mask = mask_at_least(x, lowest); mask; mask &= mask - 1) {
+      const int i = __builtin_ctzll(mask);
+      scratch.candidates[count++].order = spec::order(spec::key(x[i]), static_cast<uint32_t>(b * kBlock + i));
+    }
+  }
+  weigh_candidates(settings, row_max, scratch.candidates, count);
+  return count;
+}
+
+static int64_t count_before(const Reader& reader, float value, int64_t id) {
+  alignas(64) float buffer[kBlock];
+  BiasCursor cursor;
+  const int64_t blocks = (reader.vocab + kBlock - 1) / kBlock;
+  int64_t count = 0;
+  for (int64_t b = 0; b < blocks; ++b) {
+    const float* x = block_values(reader, b, cursor, buffer);
+    const int64_t begin = b * kBlock;
+    // Up to and including the token, equal values come before it; after it, only larger ones do.
+    if (begin + kBlock <= id) {
+      count += __builtin_popcountll(mask_at_least(x, value));
+      continue;
+    }
+    for (int i = 0; i < kBlock; ++i) count += x[i] > value || (x[i] == value && begin + i < id);
+  }
+  return count;
+}
+
+}  // namespace onedraw::cpu::ONEDRAW_TARGET

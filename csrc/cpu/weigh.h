@@ -1,0 +1,43 @@
+// Weights of a vector of values (R2.2, R2.3), for a block or row whose largest value has |z| below kFastLimit: there
+// the nearest integer comes from adding a magic number, and its bits count in units of 1.
+//
+// A value far below (down to -inf) makes h leave its binade: as an unsigned difference of bits it still is further away
+// than any shift reaches, and whatever else is computed for it, is shifted out.
+#pragma once
+
+#include "../spec/mass.h"
+#include "simd.h"
+
+namespace onedraw::cpu::ONEDRAW_TARGET {
+
+constexpr float kMagic = 0x1.8p23f;
+constexpr float kFastLimit = 0x1p21f;
+
+// Whether every distance to this value can be taken from bits.
+static inline bool is_fast(float largest, float scale) {
+  const float z = largest * scale;
+  return z < kFastLimit && z > -kFastLimit;
+}
+
+static inline uint32_t magic_bits(float x, float scale) { return spec::bits_of(spec::fma(x, scale, kMagic)); }
+
+struct VectorWeight {
+  U magic;     // bits of h: differences are differences of n
+  U mantissa;  // bits of p in [1, 2): m is its low 23 bits and the hidden one
+};
+
+static inline VectorWeight weigh(F x, F scale) {
+  const F magic = splat(kMagic), middle = splat(1.5f);
+  const F h = fma(x, scale, magic);
+  const F n = h - magic;
+  const F r = fma(x, scale, -n);
+  const F a = (r + middle) - middle;
+  F p = fma(splat(spec::kC5), a, splat(spec::kC4));
+  p = fma(p, a, splat(spec::kC3));
+  p = fma(p, a, splat(spec::kC2));
+  p = fma(p, a, splat(spec::kC1));
+  p = fma(p, a, splat(spec::kC0));
+  return {bits_of(h), bits_of(p)};
+}
+
+}  // namespace onedraw::cpu::ONEDRAW_TARGET

@@ -10,86 +10,80 @@ bool earlier(const Candidate& a, const Candidate& b) { return a.order > b.order;
 
 uint32_t block_of(const Candidate& c) { return spec::id_of_order(c.order) / spec::kBlock; }
 
-// Moves the candidates behind [0, kept) that have the cut's key in front, too.
-int64_t with_ties(Gathered g, int64_t kept, uint64_t last) {
-  const uint32_t key = spec::key_of_order(last);
-  for (int64_t i = kept; i < g.count; ++i)
-    if (spec::key_of_order(g.at[i].order) == key) std::swap(g.at[i], g.at[kept++]);
-  return kept;
-}
-
 uint64_t median(uint64_t a, uint64_t b, uint64_t c) { return std::max(std::min(a, b), std::min(std::max(a, b), c)); }
+
+// The mass (R3.3) of a growing prefix, kept by block in scratch.kept_mass.
+class PrefixMass {
+ public:
+  PrefixMass(Scratch& scratch, const Kept& base) : scratch_(scratch), total_(base.mass), base_(base) {
+    for (int64_t i = 0; i < base.blocks; ++i) scratch.kept_mass[scratch.racer_id[i]] = scratch.racer_mass[i];
+  }
+  void add(const Candidate& c) { change(c, weight(c)); }
+  void remove(const Candidate& c) { change(c, 0 - weight(c)); }
+  uint64_t total() const { return total_; }
+  // Leaves scratch.kept_mass zero; c: all that was added.
+  void clear(const Candidate* c, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) scratch_.kept_mass[block_of(c[i])] = 0;
+    for (int64_t i = 0; i < base_.blocks; ++i) scratch_.kept_mass[scratch_.racer_id[i]] = 0;
+  }
+
+ private:
+  uint64_t weight(const Candidate& c) const {
+    return spec::block_weight(c.m, static_cast<int64_t>(c.below) - scratch_.block_below[block_of(c)]);
+  }
+  void change(const Candidate& c, uint64_t by) {
+    const uint32_t b = block_of(c);
+    uint64_t& mass = scratch_.kept_mass[b];
+    total_ -= spec::aligned(mass, scratch_.block_below[b]);
+    mass += by;
+    total_ += spec::aligned(mass, scratch_.block_below[b]);
+  }
+
+  Scratch& scratch_;
+  uint64_t total_;
+  const Kept& base_;
+};
 
 }  // namespace
 
-void KeptMass::change(const Candidate& c, uint64_t by) {
-  const uint32_t b = block_of(c);
-  uint64_t& mass = scratch_.kept_mass[b];
-  total_ -= spec::aligned(mass, scratch_.block_below[b]);
-  mass += by;
-  total_ += spec::aligned(mass, scratch_.block_below[b]);
+uint64_t select_rank(Candidate* c, int64_t count, int64_t n) {
+  std::nth_element(c, c + (n - 1), c + count, earlier);
+  return c[n - 1].order;
 }
 
-static uint64_t weight_in_block(const Candidate& c, const Scratch& scratch) {
-  return spec::block_weight(c.m, static_cast<int64_t>(c.below) - scratch.block_below[block_of(c)]);
-}
-
-void KeptMass::add(const Candidate& c) { change(c, weight_in_block(c, scratch_)); }
-void KeptMass::remove(const Candidate& c) { change(c, 0 - weight_in_block(c, scratch_)); }
-
-void KeptMass::clear(const Candidate* c, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) scratch_.kept_mass[block_of(c[i])] = 0;
-  total_ = 0;
-}
-
-int64_t keep_top_k(Gathered g, int64_t k, bool ties) {
-  if (k >= g.count) return g.count;
-  std::nth_element(g.at, g.at + (k - 1), g.at + g.count, earlier);
-  return ties ? with_ties(g, k, g.at[k - 1].order) : k;
-}
-
-// A quickselect by mass: [0, low) is in the prefix and its mass is counted; the token whose mass reaches the target is
-// in [low, high). The candidates' whole mass must reach the target.
-int64_t keep_top_p(Gathered g, uint64_t target, bool ties, Scratch& scratch) {
-  KeptMass mass(scratch);
-  Candidate* const a = g.at;
-  int64_t low = 0, high = g.count;
+// A quickselect by mass: [0, low) is in the prefix and its mass is counted; the token at which the mass reaches the
+// target is in [low, high). After 64 rounds (unlucky pivots) the rest is sorted.
+uint64_t select_mass(Candidate* c, int64_t count, const Kept& base, uint64_t target, Scratch& scratch) {
+  PrefixMass mass(scratch, base);
+  int64_t low = 0, high = count;
   uint64_t last = 0;
   for (int round = 0; high - low > 24 && round < 64; ++round) {
-    const uint64_t pivot = median(a[low].order, a[low + (high - low) / 2].order, a[high - 1].order);
-    Candidate* const split =
-        std::partition(a + low, a + high, [&](const Candidate& c) { return c.order > pivot; });
-    const int64_t middle = split - a;
-    for (int64_t i = low; i < middle; ++i) mass.add(a[i]);
+    const uint64_t pivot = median(c[low].order, c[low + (high - low) / 2].order, c[high - 1].order);
+    Candidate* const split = std::partition(c + low, c + high, [&](const Candidate& a) { return a.order > pivot; });
+    const int64_t middle = split - c;
+    for (int64_t i = low; i < middle; ++i) mass.add(c[i]);
     if (mass.total() >= target) {
-      for (int64_t i = low; i < middle; ++i) mass.remove(a[i]);
+      for (int64_t i = low; i < middle; ++i) mass.remove(c[i]);
       high = middle;
       continue;
     }
-    std::iter_swap(split, std::find_if(split, a + high, [&](const Candidate& c) { return c.order == pivot; }));
+    std::iter_swap(split, std::find_if(split, c + high, [&](const Candidate& a) { return a.order == pivot; }));
     mass.add(*split);
     low = middle + 1;
     last = pivot;
-    if (mass.total() >= target) {
-      high = low;
-      break;
-    }
+    if (mass.total() >= target) high = low;
   }
-  std::sort(a + low, a + high, earlier);
+  std::sort(c + low, c + high, earlier);
   while (mass.total() < target) {
-    mass.add(a[low]);
-    last = a[low++].order;
+    mass.add(c[low]);
+    last = c[low++].order;
   }
-  mass.clear(a, low);
-  return ties ? with_ties(g, low, last) : low;
+  mass.clear(c, low);
+  return last;
 }
 
-int64_t keep_min_p(Gathered g, float min_p) {
-  const Candidate& first = *std::max_element(g.at, g.at + g.count, [](const Candidate& a, const Candidate& b) { return a.order < b.order; });
-  const spec::Weight top{-static_cast<int64_t>(first.below), first.m};
-  return std::partition(g.at, g.at + g.count, [&](const Candidate& c) { return spec::passes_min_p({-static_cast<int64_t>(c.below), c.m}, top, min_p); }) - g.at;
+void sort_first(Candidate* c, int64_t count, int64_t n) {
+  std::partial_sort(c, c + std::min(n, count), c + count, earlier);
 }
-
-void sort_first(Gathered g, int64_t n) { std::partial_sort(g.at, g.at + std::min(n, g.count), g.at + g.count, earlier); }
 
 }  // namespace onedraw::cpu

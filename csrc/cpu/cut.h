@@ -1,37 +1,17 @@
-// Which of a row's candidates the filters keep.
+// Exact selection among gathered candidates; each returns the last token kept, as its place in the order of tokens.
 #pragma once
 
 #include "kernel.h"
 
 namespace onedraw::cpu {
 
-// The row's candidates as far as they were gathered: the first `count` of scratch.candidates, the kept ones first
-// once a filter has run.
-struct Gathered {
-  Candidate* at;
-  int64_t count;
-};
+// The n-th in the order of tokens; 1 <= n <= count. What is before it is moved to the front.
+uint64_t select_rank(Candidate* c, int64_t count, int64_t n);
 
-// The mass (R3.3) of a set of candidates, kept by block in scratch.kept_mass.
-class KeptMass {
- public:
-  explicit KeptMass(Scratch& scratch) : scratch_(scratch) {}
-  void add(const Candidate& c);
-  void remove(const Candidate& c);
-  void clear(const Candidate* c, int64_t count);
-  uint64_t total() const { return total_; }
+// The first in the order of tokens at which the mass of `base` and all up to it reaches the target; base is what comes
+// before all the candidates, still in scratch's racers. It must be reached among them.
+uint64_t select_mass(Candidate* c, int64_t count, const Kept& base, uint64_t target, Scratch& scratch);
 
- private:
-  void change(const Candidate& c, uint64_t by);
-
-  Scratch& scratch_;
-  uint64_t total_ = 0;
-};
-
-// Each moves what it keeps to the front and returns how many that are.
-int64_t keep_top_k(Gathered g, int64_t k, bool ties);
-int64_t keep_top_p(Gathered g, uint64_t target, bool ties, Scratch& scratch);
-int64_t keep_min_p(Gathered g, float min_p);
-void sort_first(Gathered g, int64_t n);
+void sort_first(Candidate* c, int64_t count, int64_t n);
 
 }  // namespace onedraw::cpu

@@ -32,7 +32,12 @@ bool supports(const char* name) {
 
 float largest(const float* x, int64_t n) { return *std::max_element(x, x + n); }
 
-const Kernel kReference{"reference", nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, largest};
+const Kernel kReference = [] {
+  Kernel kernel{};  // rows go to reference_row
+  kernel.name = "reference";
+  kernel.floor = largest;
+  return kernel;
+}();
 
 // From the plainest to the widest: the last one supported is chosen.
 const Kernel* const kKernels[] = {

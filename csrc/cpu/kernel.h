@@ -22,9 +22,9 @@ struct Scratch {
   float* block_max;       // [blocks] the largest value of each block
   uint64_t* block_mass;   // [blocks] R3.2 of all candidates, where the scan was asked for masses
   uint32_t* block_below;  // [blocks] n_row - n_b, saturated at kFar
-  uint64_t* kept_mass;    // [blocks] R3.2 of the kept tokens; all zero between rows
-  uint32_t* racer_id;     // [blocks] what races: an id,
-  uint64_t* racer_mass;   // [blocks] a mass with 28 fractional bits
+  uint64_t* kept_mass;    // [blocks] R3.2 of a growing prefix; all zero between uses
+  uint32_t* racer_id;     // [blocks] what races: a block's number,
+  uint64_t* racer_mass;   // [blocks] its mass with 28 fractional bits
   uint32_t* racer_below;  // [blocks] and how far its exponent is below the row's
   Candidate* candidates;  // [padded vocabulary]
   bool has_nan;           // set by any scan that meets one
@@ -36,6 +36,14 @@ struct Racers {
   const uint32_t* below;
   int64_t count;
   uint32_t least_below;  // distances count from here: a common shift changes no comparison
+};
+
+// The prefix of the order of tokens that ends with `last` (spec::order): scratch.racer_id, racer_mass and racer_below
+// have an entry for each of its blocks.
+struct Kept {
+  uint64_t mass;
+  int64_t count;
+  int64_t blocks;
 };
 
 struct Kernel {
@@ -51,9 +59,19 @@ struct Kernel {
   // A value that at least min(count, those above -inf) block maxima reach, and not many more where there are no ties.
   float (*threshold)(const float* block_max, int64_t blocks, int64_t count, float row_max);
 
-  // All tokens above -inf with at least this value, ascending by id, into scratch.candidates, and block_below of their
-  // blocks; returns how many.
-  int64_t (*gather)(const Reader&, const Settings&, float row_max, float least, int64_t first, int64_t last, Scratch&);
+  // The tokens above -inf in blocks [first, last) with least <= value < limit (a NaN limit is none), ascending by id, into
+  // scratch.candidates, and block_below of their blocks; returns how many.
+  int64_t (*gather)(const Reader&, const Settings&, float row_max, float least, float limit, int64_t first,
+                    int64_t last, Scratch&);
+
+  // Fills in the weights of candidates.
+  void (*weigh)(const Settings&, float row_max, Candidate*, int64_t count);
+
+  // What a cut keeps, by block, as the racers in scratch; see Kept.
+  Kept (*keep)(const Reader&, const Settings&, float row_max, uint64_t last, Scratch&);
+
+  // How many tokens have at least this value, which is above -inf.
+  int64_t (*count)(const Reader&, float value, const Scratch&);
 
   // The index of the winner (R5.3).
   int64_t (*race)(const spec::Noise&, spec::Level, uint32_t sample, const Racers&);

@@ -1,14 +1,9 @@
 // A row on its course from scan to answer.
 #pragma once
 
-#include "cut.h"
 #include "kernel.h"
 
 namespace onedraw::cpu {
-
-[[maybe_unused]] static inline bool top_k_is_on(const Job& job, const Settings& s) {
-  return s.top_k > 0 && s.top_k < job.vocab;
-}
 
 struct Row {
   const Kernel& kernel;
@@ -19,19 +14,27 @@ struct Row {
   Scratch& scratch;
   int64_t blocks;
   float max;
-  bool is_filtered;   // else every candidate is kept, and only block masses are known
-  Gathered kept;      // the kept candidates, where filtered or gathered
+
+  bool is_filtered;   // else every candidate is kept, and what races are the scanned block masses
+  uint64_t last;      // the last kept token in the order of tokens; kKeepAll where not filtered
+  Kept kept;          // where filtered
   uint64_t mass;      // of what is kept
   uint64_t mass_all;  // of all candidates, where masses were scanned
 
-  Gathered gather(float least) const {
-    return {scratch.candidates, kernel.gather(reader, settings, max, least, 0, blocks, scratch)};
+  // Candidates with at least this value (and below a limit, if given), in scratch.candidates.
+  int64_t gather(float least, float limit = __builtin_nanf("")) const {
+    return kernel.gather(reader, settings, max, least, limit, 0, blocks, scratch);
   }
-  // Where all are kept and something must be known of each of them.
-  void gather_all() {
-    if (!is_filtered) kept = gather(-__builtin_inff());
-  }
+  // A value that as many block maxima reach: so at least as many tokens do.
+  float threshold(int64_t count) const { return kernel.threshold(scratch.block_max, blocks, count, max); }
+  Kept keep(uint64_t until) const { return kernel.keep(reader, settings, max, until, scratch); }
 };
+
+[[maybe_unused]] static inline float value_of_order(uint64_t order) {
+  return spec::value_of_key(spec::key_of_order(order));
+}
+// The place in the order of tokens behind all that have at least this value.
+[[maybe_unused]] static inline uint64_t order_through(float value) { return spec::order(spec::key(value), 0xFFFFFFFFu); }
 
 void cut_row(Row& row);
 // False if fewer tokens are kept than samples are wanted without replacement.

@@ -9,16 +9,16 @@ namespace onedraw::cpu {
 namespace {
 
 // The second level: the kept tokens of the block that won.
-int64_t token_race(Row& row, uint32_t block, uint32_t sample) {
-  if (!row.is_filtered)
-    row.kept = {row.scratch.candidates, row.kernel.gather(row.reader, row.settings, row.max, -__builtin_inff(), block,
-                                                          block + 1, row.scratch)};
-  const Candidate* c = row.kept.at;
+int64_t token_race(const Row& row, uint32_t block, uint32_t sample) {
+  Candidate* const c = row.scratch.candidates;
+  const int64_t count = row.kernel.gather(row.reader, row.settings, row.max, value_of_order(row.last),
+                                          __builtin_nanf(""), block, block + 1, row.scratch);
+  row.kernel.weigh(row.settings, row.max, c, count);
   uint32_t id[spec::kBlock], below[spec::kBlock], least = kFar;
   uint64_t mass[spec::kBlock];
   int64_t n = 0;
-  for (int64_t i = 0; i < row.kept.count; ++i) {
-    if (spec::id_of_order(c[i].order) / spec::kBlock != block) continue;
+  for (int64_t i = 0; i < count; ++i) {
+    if (c[i].order < row.last) continue;
     id[n] = spec::id_of_order(c[i].order);
     mass[n] = static_cast<uint64_t>(c[i].m) << (spec::kBlockBits - 23);
     below[n] = c[i].below;
@@ -27,23 +27,13 @@ int64_t token_race(Row& row, uint32_t block, uint32_t sample) {
   return id[row.kernel.race(row.settings.noise, spec::Level::token, sample, {id, mass, below, n, least})];
 }
 
-// The blocks that race: all of them, or those that hold kept tokens.
-Racers block_racers(Row& row) {
-  Scratch& s = row.scratch;
-  if (!row.is_filtered) return {nullptr, s.block_mass, s.block_below, row.blocks, 0};
-  KeptMass mass(s);
-  int64_t n = 0;
-  for (int64_t i = 0; i < row.kept.count; ++i) mass.add(row.kept.at[i]);
-  for (int64_t i = 0; i < row.kept.count; ++i) {
-    const uint32_t b = spec::id_of_order(row.kept.at[i].order) / spec::kBlock;
-    if (s.kept_mass[b] == 0) continue;  // listed before
-    s.racer_id[n] = b;
-    s.racer_mass[n] = s.kept_mass[b];
-    s.racer_below[n++] = s.block_below[b];
-    s.kept_mass[b] = 0;
-  }
-  row.mass = mass.total();
-  return {s.racer_id, s.racer_mass, s.racer_below, n, 0};
+// The first level: all blocks, or those that hold kept tokens.
+uint32_t block_race(const Row& row, uint32_t sample) {
+  const Scratch& s = row.scratch;
+  const Racers racers = row.is_filtered ? Racers{s.racer_id, s.racer_mass, s.racer_below, row.kept.blocks, 0}
+                                        : Racers{nullptr, s.block_mass, s.block_below, row.blocks, 0};
+  const int64_t winner = row.kernel.race(row.settings.noise, spec::Level::block, sample, racers);
+  return racers.id ? racers.id[winner] : static_cast<uint32_t>(winner);
 }
 
 bool draw_without_replacement(Row& row) {
@@ -51,13 +41,15 @@ bool draw_without_replacement(Row& row) {
     int64_t score;
     int64_t id;
   };
-  row.gather_all();
-  const int64_t n = row.kept.count, wanted = row.job.num_samples;
+  Candidate* const c = row.scratch.candidates;
+  const int64_t gathered = row.gather(value_of_order(row.last)), wanted = row.job.num_samples;
+  const int64_t n = std::remove_if(c, c + gathered, [&](const Candidate& a) { return a.order < row.last; }) - c;
   if (wanted > n) return false;
+  row.kernel.weigh(row.settings, row.max, c, n);
   std::vector<int64_t> scores(static_cast<size_t>(n));
-  row.kernel.scores(row.settings.noise, row.kept.at, n, scores.data());
+  row.kernel.scores(row.settings.noise, c, n, scores.data());
   std::vector<Scored> racers(static_cast<size_t>(n));
-  for (size_t i = 0; i < racers.size(); ++i) racers[i] = {scores[i], spec::id_of_order(row.kept.at[i].order)};
+  for (size_t i = 0; i < racers.size(); ++i) racers[i] = {scores[i], spec::id_of_order(c[i].order)};
   std::partial_sort(racers.begin(), racers.begin() + wanted, racers.end(), [](const Scored& a, const Scored& b) {
     return a.score != b.score ? a.score < b.score : a.id < b.id;
   });
@@ -69,13 +61,10 @@ bool draw_without_replacement(Row& row) {
 
 bool draw_row(Row& row) {
   if (!row.job.replacement) return draw_without_replacement(row);
-  const Racers racers = block_racers(row);
   if (!row.job.token) return true;
-  int64_t* const tokens = row.job.token + row.index * row.job.num_samples;
   for (int64_t j = 0; j < row.job.num_samples; ++j) {
     const uint32_t sample = static_cast<uint32_t>(j);
-    const int64_t winner = row.kernel.race(row.settings.noise, spec::Level::block, sample, racers);
-    tokens[j] = token_race(row, racers.id ? racers.id[winner] : static_cast<uint32_t>(winner), sample);
+    row.job.token[row.index * row.job.num_samples + j] = token_race(row, block_race(row, sample), sample);
   }
   return true;
 }

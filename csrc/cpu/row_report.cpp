@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "answer.h"
+#include "cut.h"
 #include "row.h"
 
 namespace onedraw::cpu {
@@ -11,12 +12,21 @@ namespace {
 
 using spec::Split;
 
+// All kept candidates with their weights, in scratch.candidates.
+int64_t gather_kept(const Row& row) {
+  Candidate* const c = row.scratch.candidates;
+  int64_t count = row.gather(value_of_order(row.last));
+  count = std::remove_if(c, c + count, [&](const Candidate& a) { return a.order < row.last; }) - c;
+  row.kernel.weigh(row.settings, row.max, c, count);
+  return count;
+}
+
 uint32_t block_of(const Candidate& c) { return spec::id_of_order(c.order) / spec::kBlock; }
 
 // R6.4. In a block, distances count from its largest token, so that their sum fits in 64 bits; scratch.kept_mass has the
 // sum of weights, scratch.racer_mass that of weight times distance, by block.
-float entropy(Row& row) {
-  row.gather_all();
+float entropy(const Row& row) {
+  const int64_t count = gather_kept(row);
   Scratch& s = row.scratch;
   const Split first = spec::split(row.max, row.settings.scale);
   const auto block_distance = [&](uint32_t b) {
@@ -26,18 +36,18 @@ float entropy(Row& row) {
     const uint32_t below = s.block_below[block_of(c)];
     return below > spec::kFarApart ? 0u : spec::block_weight(c.m, static_cast<int64_t>(c.below) - below);
   };
-  for (int64_t i = 0; i < row.kept.count; ++i) {
-    const Candidate& c = row.kept.at[i];
+  for (int64_t i = 0; i < count; ++i) {
+    const Candidate& c = s.candidates[i];
     const uint32_t w = weight_of(c), b = block_of(c);
     if (w == 0) continue;
     if (s.kept_mass[b] == 0) s.racer_mass[b] = 0;
-    const float x = spec::value_of_key(spec::key_of_order(c.order));
+    const float x = value_of_order(c.order);
     s.kept_mass[b] += w;
     s.racer_mass[b] += w * (spec::grid_distance(first, spec::split(x, row.settings.scale)) - block_distance(b));
   }
   unsigned __int128 total = 0;
-  for (int64_t i = 0; i < row.kept.count; ++i) {
-    const uint32_t b = block_of(row.kept.at[i]);
+  for (int64_t i = 0; i < count; ++i) {
+    const uint32_t b = block_of(s.candidates[i]);
     if (s.kept_mass[b] == 0) continue;
     const unsigned __int128 sum = static_cast<unsigned __int128>(s.kept_mass[b]) * block_distance(b) + s.racer_mass[b];
     total += sum >> s.block_below[b];
@@ -46,13 +56,9 @@ float entropy(Row& row) {
   return spec::entropy(total, row.mass, first.a);
 }
 
-int64_t count_candidates(const Row& row) {
-  return row.kernel.count_before(row.reader, -__FLT_MAX__, row.blocks * spec::kBlock);
-}
-
 // A vector of the vocabulary's length, zero but for what is kept.
 template <class T, class Entry>
-void scatter(Row& row, T* out, Entry entry) {
+void scatter(const Row& row, T* out, Entry entry) {
   if (!out) return;
   T* const at = out + row.index * row.job.vocab;
   std::fill_n(at, row.job.vocab, T{});
@@ -60,30 +66,34 @@ void scatter(Row& row, T* out, Entry entry) {
     at[first_token(row)] = T{1};
     return;
   }
-  row.gather_all();
-  for (int64_t i = 0; i < row.kept.count; ++i) at[spec::id_of_order(row.kept.at[i].order)] = entry(row.kept.at[i]);
+  const int64_t count = gather_kept(row);
+  for (int64_t i = 0; i < count; ++i) {
+    const Candidate& c = row.scratch.candidates[i];
+    at[spec::id_of_order(c.order)] = entry(c);
+  }
 }
 
-// The first n candidates, kept or not. Gathers anew: what was kept is gone after it.
-void write_top(Row& row, uint64_t last_kept) {
+// The first n candidates, kept or not.
+void write_top(const Row& row) {
   const Job& job = row.job;
   if (job.num_top == 0) return;
   const int64_t n_row = spec::split(row.max, row.settings.scale).n;
-  Gathered g = row.gather(row.kernel.threshold(row.scratch.block_max, row.blocks, job.num_top, row.max));
-  sort_first(g, job.num_top);
+  const Candidate* const c = row.scratch.candidates;
+  const int64_t count = row.gather(row.threshold(job.num_top));
+  sort_first(row.scratch.candidates, count, job.num_top);
   for (int64_t i = 0; i < job.num_top; ++i) {
     const int64_t to = row.index * job.num_top + i;
-    if (i >= g.count) {
+    if (i >= count) {
       put(job.top_token, to, job.bad_token);
       put(job.top_logprob, to, -__builtin_inff());
       continue;
     }
-    const uint64_t order = g.at[i].order;
+    const uint64_t order = c[i].order;
     float logprob = -__builtin_inff();
     if (row.settings.greedy) {
       if (i == 0) logprob = 0;
-    } else if (order >= last_kept) {
-      logprob = spec::logprob(spec::split(spec::value_of_key(spec::key_of_order(order)), row.settings.scale), n_row,
+    } else if (order >= row.last) {
+      logprob = spec::logprob(spec::split(value_of_order(order), row.settings.scale), n_row,
                               row.mass);
     }
     put(job.top_token, to, static_cast<int64_t>(spec::id_of_order(order)));
@@ -92,7 +102,7 @@ void write_top(Row& row, uint64_t last_kept) {
 }
 
 // R6.3. Scans the row as it came: what scratch knew of it is gone after this.
-float raw_logprob(Row& row, int64_t token) {
+float raw_logprob(const Row& row, int64_t token) {
   Reader plain = row.reader;
   plain.mask = Mask::none;
   plain.bias = nullptr;
@@ -125,17 +135,12 @@ void write_answer(Row& row) {
   if (job.logprob)
     job.logprob[r] = s.greedy ? 0.0f : spec::logprob(spec::split(x, s.scale), spec::split(row.max, s.scale).n, row.mass);
   if (job.rank) job.rank[r] = 1 + row.kernel.count_before(row.reader, x, token);
-  if (job.num_kept) job.num_kept[r] = s.greedy ? 1 : row.is_filtered ? row.kept.count : count_candidates(row);
+  if (job.num_kept) job.num_kept[r] = s.greedy ? 1 : row.is_filtered ? row.kept.count : row.kernel.count(row.reader, -__FLT_MAX__, row.scratch);
   if (job.kept_mass) job.kept_mass[r] = s.greedy ? 1.0f : spec::share(row.mass, row.mass_all);
   if (job.entropy) job.entropy[r] = s.greedy ? 0.0f : entropy(row);
   scatter(row, job.kept, [](const Candidate&) { return uint8_t{1}; });
   scatter(row, job.probs, [&](const Candidate& c) { return spec::probability(c.m, c.below, row.mass); });
-  uint64_t last_kept = 0;
-  if (row.is_filtered && job.num_top) {
-    last_kept = UINT64_MAX;
-    for (int64_t i = 0; i < row.kept.count; ++i) last_kept = std::min(last_kept, row.kept.at[i].order);
-  }
-  write_top(row, last_kept);
+  write_top(row);
   if (job.raw_logprob) job.raw_logprob[r] = raw_logprob(row, token);
 }
 

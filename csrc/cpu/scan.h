@@ -19,29 +19,57 @@ static inline BlockOfVectors load_block(const float* x) {
   return b;
 }
 
-static inline float block_max(const BlockOfVectors& b) {
+// Lane by lane.
+static inline F largest_lanes(const BlockOfVectors& b) {
   F m = b.v[0];
   for (int i = 1; i < kVectors; ++i) m = max(m, b.v[i]);
-  return reduce_max(m);
+  return m;
 }
 
-// max alone would lose it.
-static inline bool block_has_nan(const BlockOfVectors& b) {
-  uint32_t nan = 0;
-  for (int i = 0; i < kVectors; i += 2) nan |= unordered(b.v[i], b.v[i + 1]);
-  return nan != 0;
+// max alone would lose a NaN. Nonzero lanes where there is one.
+static inline U nan_lanes(const BlockOfVectors& b) {
+  U nan{};
+  for (int i = 0; i < kVectors; i += 2) nan |= is_unordered(b.v[i], b.v[i + 1]);
+  return nan;
 }
 
-// R3.1 and R3.2 by the book, where the fast form does not reach: infinities and |z| of 2^21 or more.
-static uint64_t mass_by_the_book(const float* x, const Settings& s, float largest) {
+// R3.1 by the book, where the fast forms do not reach: infinities, |z| of 2^21 or more, tiny given weights.
+static void weights_by_the_book(const float* x, const Settings& s, float largest, U* w) {
   const int64_t n_b = weight_of(s, largest).n;
-  uint64_t mass = 0;
   for (int i = 0; i < kBlock; ++i) {
-    if (x[i] == -__builtin_inff()) continue;
-    const spec::Weight w = weight_of(s, x[i]);
-    mass += spec::block_weight(w.m, n_b - w.n);
+    uint32_t weight = 0;
+    if (x[i] != -__builtin_inff()) {
+      const spec::Weight t = weight_of(s, x[i]);
+      weight = spec::block_weight(t.m, n_b - t.n);
+    }
+    w[i / kLanes][i % kLanes] = weight;
   }
-  return mass;
+}
+
+static inline void logit_weights(const BlockOfVectors& b, float largest, float scale, U* w) {
+  const U base = splat(magic_bits(largest, scale) + 3);
+  const F s = splat(scale);
+  for (int i = 0; i < kVectors; ++i) {
+    const VectorWeight v = weigh(b.v[i], s);
+    w[i] = shr(v.mantissa << 8, base - v.magic);
+  }
+}
+
+// R2.5: the float's own fraction and exponent. In a block whose largest exponent field is 64 or more, subnormals
+// (field 0) are shifted out; so is -inf, the mark of no candidate.
+static inline void given_weights(const BlockOfVectors& b, float largest, U* w) {
+  const U base = splat((spec::bits_of(largest) >> 23) + 3);
+  for (int i = 0; i < kVectors; ++i) {
+    const U u = bits_of(b.v[i]);
+    w[i] = shr(u << 8 | splat(uint32_t{0x80000000u}), base - (u >> 23));
+  }
+}
+
+// W of a block that has a candidate.
+static inline void block_weights(const float* x, const BlockOfVectors& b, const Settings& s, float largest, U* w) {
+  if (!s.weights && is_fast(largest, s.scale)) return logit_weights(b, largest, s.scale, w);
+  if (s.weights && largest >= 0x1p-63f) return given_weights(b, largest, w);
+  weights_by_the_book(x, s, largest, w);
 }
 
 // At most eight weights add up in a lane before they are widened.
@@ -55,50 +83,50 @@ static inline uint64_t mass_of_lanes(const U* w) {
   return mass;
 }
 
-static inline uint64_t logit_mass(const BlockOfVectors& b, float largest, float scale) {
-  const U base = splat(magic_bits(largest, scale) + 3);
-  const F s = splat(scale);
-  U w[kVectors];
-  for (int i = 0; i < kVectors; ++i) {
-    const VectorWeight v = weigh(b.v[i], s);
-    w[i] = shr(v.mantissa << 8, base - v.magic);
-  }
-  return mass_of_lanes(w);
-}
-
-// R2.5: the float's own fraction and exponent. In a block whose largest exponent field is 64 or more, subnormals
-// (field 0) are shifted out; so is -inf, the mark of no candidate.
-static inline uint64_t given_mass(const BlockOfVectors& b, float largest) {
-  const U base = splat((spec::bits_of(largest) >> 23) + 3);
-  U w[kVectors];
-  for (int i = 0; i < kVectors; ++i) {
-    const U u = bits_of(b.v[i]);
-    w[i] = shr(u << 8 | splat(uint32_t{0x80000000u}), base - (u >> 23));
-  }
-  return mass_of_lanes(w);
-}
-
 static inline uint64_t block_mass(const float* x, const BlockOfVectors& b, const Settings& s, float largest) {
-  if (!(largest > -__builtin_inff())) return 0;  // nothing there
-  if (s.weights) return largest >= 0x1p-63f ? given_mass(b, largest) : mass_by_the_book(x, s, largest);
-  return is_fast(largest, s.scale) ? logit_mass(b, largest, s.scale) : mass_by_the_book(x, s, largest);
+  if (!(largest > -__builtin_inff())) return 0;
+  U w[kVectors];
+  block_weights(x, b, s, largest, w);
+  return mass_of_lanes(w);
+}
+
+static inline bool scan_block(const Reader& reader, const Settings& settings, int64_t b, bool masses,
+                              BiasCursor& cursor, Scratch& scratch) {
+  alignas(64) float buffer[kBlock];
+  const float* x = block_values(reader, b, cursor, buffer);
+  const BlockOfVectors v = load_block(x);
+  if (any(nan_lanes(v))) return false;
+  const float largest = reduce_max(largest_lanes(v));
+  scratch.block_max[b] = largest;
+  if (masses) scratch.block_mass[b] = block_mass(x, v, settings, largest);
+  return true;
+}
+
+// kLanes whole blocks of unedited float32: their maxima leave as one vector.
+static inline bool scan_plain(const float* x, int64_t b, Scratch& scratch) {
+  F largest[kLanes];
+  U nan{};
+  for (int i = 0; i < kLanes; ++i) {
+    const BlockOfVectors v = load_block(x + i * kBlock);
+    nan |= nan_lanes(v);
+    largest[i] = largest_lanes(v);
+  }
+  store(scratch.block_max + b, reduce_max_each(largest));
+  return !any(nan);
 }
 
 static void scan(const Reader& reader, const Settings& settings, int64_t first, int64_t last, bool masses,
                  Scratch& scratch) {
-  alignas(64) float buffer[kBlock];
   BiasCursor cursor;
-  for (int64_t b = first; b < last; ++b) {
-    const float* x = block_values(reader, b, cursor, buffer);
-    const BlockOfVectors v = load_block(x);
-    if (block_has_nan(v)) {
-      __atomic_store_n(&scratch.has_nan, true, __ATOMIC_RELAXED);
-      return;
-    }
-    const float largest = block_max(v);
-    scratch.block_max[b] = largest;
-    if (masses) scratch.block_mass[b] = block_mass(x, v, settings, largest);
+  bool fine = true;
+  int64_t b = first;
+  if (!masses && reader.dtype == DType::float32 && !reader.edited()) {
+    const float* x = static_cast<const float*>(reader.logits);
+    for (; fine && b + kLanes <= last && (b + kLanes) * kBlock <= reader.vocab; b += kLanes)
+      fine = scan_plain(x + b * kBlock, b, scratch);
   }
+  for (; fine && b < last; ++b) fine = scan_block(reader, settings, b, masses, cursor, scratch);
+  if (!fine) __atomic_store_n(&scratch.has_nan, true, __ATOMIC_RELAXED);
 }
 
 static float floor(const float* x, int64_t n) {

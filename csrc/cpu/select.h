@@ -1,6 +1,7 @@
 // The second look: only at blocks whose maximum says that they hold candidates.
 #pragma once
 
+#include "bisect.h"
 #include "scan.h"
 
 namespace onedraw::cpu::ONEDRAW_TARGET {
@@ -33,14 +34,14 @@ static int64_t count_at_least(const float* x, int64_t n, float least) {
   return count;
 }
 
-// Halves the interval of keys until few more than `count` maxima are above, or the interval is one key.
+// Halves the interval until few more than `count` maxima are above, or the interval is one key.
 static float threshold(const float* block_max, int64_t blocks, int64_t count, float row_max) {
   const uint32_t none = spec::kKeyNegInf;
   uint32_t low = none, high = spec::key(row_max);  // count(low) >= count (or low is none); high - low shrinks
   const int64_t enough = count + count / 4 + 8;
   if (count_at_least(block_max, blocks, row_max) >= count) return row_max;
-  while (high - low > 1) {
-    const uint32_t middle = low + (high - low) / 2;
+  for (bool by_value = true; high - low > 1; by_value = !by_value) {
+    const uint32_t middle = key_between(low, high, by_value);
     const int64_t above = count_at_least(block_max, blocks, spec::value_of_key(middle));
     if (above >= count) low = middle; else high = middle;
     if (above >= count && above <= enough) break;
@@ -90,8 +91,8 @@ static inline uint32_t distance(const Settings& s, float row_max, float x) {
   return below > kFar ? kFar : below;
 }
 
-static int64_t gather(const Reader& reader, const Settings& settings, float row_max, float least, int64_t first,
-                      int64_t last, Scratch& scratch) {
+static int64_t gather(const Reader& reader, const Settings& settings, float row_max, float least, float limit,
+                      int64_t first, int64_t last, Scratch& scratch) {
   alignas(64) float buffer[kBlock];
   BiasCursor cursor;
   int64_t count = 0;
@@ -101,13 +102,70 @@ static int64_t gather(const Reader& reader, const Settings& settings, float row_
     if (!(largest >= lowest)) continue;
     scratch.block_below[b] = distance(settings, row_max, largest);
     const float* x = block_values(reader, b, cursor, buffer);
-    for (uint64_t mask = mask_at_least(x, lowest); mask; mask &= mask - 1) {
+    for (uint64_t mask = mask_at_least(x, lowest) & ~mask_at_least(x, limit); mask; mask &= mask - 1) {
       const int i = __builtin_ctzll(mask);
       scratch.candidates[count++].order = spec::order(spec::key(x[i]), static_cast<uint32_t>(b * kBlock + i));
     }
   }
-  weigh_candidates(settings, row_max, scratch.candidates, count);
   return count;
+}
+
+static int64_t count(const Reader& reader, float value, const Scratch& scratch) {
+  alignas(64) float buffer[kBlock];
+  BiasCursor cursor;
+  const int64_t blocks = (reader.vocab + kBlock - 1) / kBlock;
+  int64_t total = 0;
+  for (int64_t b = 0; b < blocks; ++b)
+    if (scratch.block_max[b] >= value)
+      total += __builtin_popcountll(mask_at_least(block_values(reader, b, cursor, buffer), value));
+  return total;
+}
+
+// Which lanes of a block's vectors a cut keeps: values of at least `value`, or above it after the last token's id.
+struct CutLanes {
+  float value;
+  int64_t last_id;
+
+  I of(F x, int64_t id) const {  // id: of lane 0
+    const F v = splat(value);
+    if (id > last_id) return x > v;
+    if (id + kLanes - 1 <= last_id) return x >= v;
+    I lane;
+    for (int j = 0; j < kLanes; ++j) lane[j] = id + j <= last_id ? -1 : 0;
+    return (x > v) | ((x >= v) & lane);
+  }
+};
+
+static Kept keep(const Reader& reader, const Settings& settings, float row_max, uint64_t last, Scratch& scratch) {
+  alignas(64) float buffer[kBlock];
+  BiasCursor cursor;
+  const CutLanes cut{spec::value_of_key(spec::key_of_order(last)), spec::id_of_order(last)};
+  const int64_t blocks = (reader.vocab + kBlock - 1) / kBlock;
+  Kept kept{};
+  for (int64_t b = 0; b < blocks; ++b) {
+    const float largest = scratch.block_max[b];
+    if (!(largest >= cut.value)) continue;
+    const float* x = block_values(reader, b, cursor, buffer);
+    const BlockOfVectors v = load_block(x);
+    U w[kVectors];
+    block_weights(x, v, settings, largest, w);
+    int lanes = 0;
+    for (int i = 0; i < kVectors; ++i) {
+      const I mask = cut.of(v.v[i], b * kBlock + i * kLanes);
+      w[i] &= reinterpret_cast<U>(mask);
+      lanes += count_lanes(mask);
+    }
+    if (lanes == 0) continue;  // only equal values behind the last token
+    const uint32_t below = distance(settings, row_max, largest);
+    const uint64_t mass = mass_of_lanes(w);
+    scratch.block_below[b] = below;
+    scratch.racer_id[kept.blocks] = static_cast<uint32_t>(b);
+    scratch.racer_mass[kept.blocks] = mass;
+    scratch.racer_below[kept.blocks++] = below;
+    kept.mass += spec::aligned(mass, below);
+    kept.count += lanes;
+  }
+  return kept;
 }
 
 static int64_t count_before(const Reader& reader, float value, int64_t id) {

@@ -4,6 +4,7 @@
 //   F, U   kLanes float32 or uint32
 //   fma    one rounding; max: the second operand where either is NaN (as x86 has it)
 //   shr    zero where the count is 32 or more
+//   count_lanes  how many lanes of a comparison's result are set
 #pragma once
 
 #include <cstdint>
@@ -48,7 +49,11 @@ static inline U shr(U x, U n) {
   return reinterpret_cast<U>(_mm512_srlv_epi32(reinterpret_cast<__m512i>(x), reinterpret_cast<__m512i>(n)));
 }
 static inline uint32_t at_least(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
-static inline uint32_t unordered(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q); }
+static inline U is_unordered(F a, F b) {
+  return reinterpret_cast<U>(_mm512_maskz_set1_epi32(_mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q), -1));
+}
+static inline bool any(U x) { return _mm512_test_epi32_mask(reinterpret_cast<__m512i>(x), reinterpret_cast<__m512i>(x)); }
+static inline int count_lanes(I mask) { return __builtin_popcount(_mm512_movepi32_mask(reinterpret_cast<__m512i>(mask))); }
 static inline float reduce_max(F x) { return _mm512_reduce_max_ps(x); }
 static inline uint64_t reduce_add(U x) {
   const __m512i v = reinterpret_cast<__m512i>(x);
@@ -80,8 +85,10 @@ static inline U shr(U x, U n) {
 static inline uint32_t at_least(F a, F b) {
   return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)));
 }
-static inline uint32_t unordered(F a, F b) {
-  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_UNORD_Q)));
+static inline U is_unordered(F a, F b) { return reinterpret_cast<U>(_mm256_cmp_ps(a, b, _CMP_UNORD_Q)); }
+static inline bool any(U x) { return !_mm256_testz_si256(reinterpret_cast<__m256i>(x), reinterpret_cast<__m256i>(x)); }
+static inline int count_lanes(I mask) {
+  return __builtin_popcount(static_cast<unsigned>(_mm256_movemask_ps(reinterpret_cast<__m256>(mask))));
 }
 static inline float reduce_max(F x) {
   __m128 v = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
@@ -132,10 +139,16 @@ static inline uint32_t at_least(F a, F b) {
   for (int i = 0; i < kLanes; ++i) mask |= static_cast<uint32_t>(a[i] >= b[i]) << i;
   return mask;
 }
-static inline uint32_t unordered(F a, F b) {
-  uint32_t mask = 0;
-  for (int i = 0; i < kLanes; ++i) mask |= static_cast<uint32_t>(a[i] != a[i] || b[i] != b[i]) << i;
-  return mask;
+static inline U is_unordered(F a, F b) { return reinterpret_cast<U>((a != a) | (b != b)); }
+static inline bool any(U x) {
+  uint32_t r = 0;
+  for (int i = 0; i < kLanes; ++i) r |= x[i];
+  return r != 0;
+}
+static inline int count_lanes(I mask) {
+  int r = 0;
+  for (int i = 0; i < kLanes; ++i) r -= mask[i];
+  return r;
 }
 static inline float reduce_max(F x) {
   float r = x[0];
@@ -162,5 +175,31 @@ static inline F load_bfloat16(const uint16_t* p) {
 }
 
 #endif
+
+// Indices for __builtin_shuffle of two vectors: in each group of 2 * half lanes, the `upper` halves of a's group and
+// of b's, one after the other.
+template <int half, bool upper>
+static inline I halves() {
+  I index;
+  for (int i = 0; i < kLanes; ++i) {
+    const int group = i / (2 * half) * (2 * half), place = i % (2 * half);
+    index[i] = group + (place % half) + (upper ? half : 0) + (place < half ? 0 : kLanes);
+  }
+  return index;
+}
+
+template <int half>
+static inline void reduce_max_step(F* x) {
+  for (int i = 0; i < half; ++i)
+    x[i] = max(__builtin_shuffle(x[i], x[i + half], halves<half, false>()),
+               __builtin_shuffle(x[i], x[i + half], halves<half, true>()));
+  if constexpr (half > 1) reduce_max_step<half / 2>(x);
+}
+
+// The largest lane of each of kLanes vectors, as one vector: a transposition that folds as it goes.
+static inline F reduce_max_each(F* x) {
+  reduce_max_step<kLanes / 2>(x);
+  return x[0];
+}
 
 }  // namespace onedraw::cpu::ONEDRAW_TARGET

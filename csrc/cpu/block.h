@@ -50,15 +50,20 @@ static inline void edit_block(const Reader& r, int64_t begin, int count, BiasCur
       out[i] = out[i] == 0 ? none : is_invalid_weight(out[i]) ? __builtin_nanf("") : out[i];
 }
 
-// The values of block b: in place where they can be read so, else in `buffer` [64].
+// The values of block b into `out` [64]. Past the vocabulary there is nothing.
+static inline void copy_block(const Reader& r, int64_t b, BiasCursor& cursor, float* out) {
+  const int64_t begin = b * kBlock, left = r.vocab - begin;
+  const int count = static_cast<int>(left > kBlock ? kBlock : left > 0 ? left : 0);
+  widen_block(r, begin, count, out);
+  if (r.edited()) edit_block(r, begin, count, cursor, out);
+  for (int i = count; i < kBlock; ++i) out[i] = -__builtin_inff();
+}
+
+// The same, in place where they can be read so, else in `buffer`.
 static inline const float* block_values(const Reader& r, int64_t b, BiasCursor& cursor, float* buffer) {
-  const int64_t begin = b * kBlock;
-  const int count = static_cast<int>(r.vocab - begin < kBlock ? r.vocab - begin : kBlock);
-  const bool edited = r.edited();
-  if (r.dtype == DType::float32 && count == kBlock && !edited) return static_cast<const float*>(r.logits) + begin;
-  widen_block(r, begin, count, buffer);
-  if (edited) edit_block(r, begin, count, cursor, buffer);
-  for (int i = count; i < kBlock; ++i) buffer[i] = -__builtin_inff();
+  if (r.dtype == DType::float32 && (b + 1) * kBlock <= r.vocab && !r.edited())
+    return static_cast<const float*>(r.logits) + b * kBlock;
+  copy_block(r, b, cursor, buffer);
   return buffer;
 }
 

@@ -57,6 +57,8 @@ int best() {
 // A row is worth splitting, and a thread worth waking, from about this many logits on.
 constexpr int64_t kLogitsPerThread = 20000;
 
+constexpr int64_t kGroup = 64;  // arrays of blocks are padded to this
+
 int64_t blocks_of(int64_t vocab) { return (vocab + spec::kBlock - 1) / spec::kBlock; }
 
 // The scratch of one row, in one allocation that is kept by its thread for the next call.
@@ -65,7 +67,7 @@ class Arena {
   Scratch scratch(int64_t vocab) {
     const size_t blocks = padded(blocks_of(vocab));
     const size_t tokens = blocks * spec::kBlock;
-    const size_t bytes = blocks * (4 + 8 + 4 + 8 + 4 + 8 + 4) + tokens * sizeof(Candidate);
+    const size_t bytes = blocks * (4 + 8 + 4 + 4 + 8 + 4 + 8 + 4 + 4) + tokens * sizeof(Candidate);
     if (bytes > size_) {
       std::free(memory_);
       size_ = blocks_ = 0;
@@ -82,10 +84,12 @@ class Arena {
     take(s.block_max, blocks);
     take(s.block_mass, blocks);
     take(s.block_below, blocks);
+    take(s.block_share, blocks);
     take(s.kept_mass, blocks);
     take(s.racer_id, blocks);
     take(s.racer_mass, blocks);
     take(s.racer_below, blocks);
+    take(s.racer_share, blocks);
     take(s.candidates, tokens);
     if (blocks != blocks_) {
       std::fill_n(s.kept_mass, blocks, 0);  // kernels leave it so
@@ -99,8 +103,7 @@ class Arena {
   ~Arena() { std::free(memory_); }
 
  private:
-  // A multiple of 64 entries, so that every array starts at a cache line.
-  static size_t padded(int64_t n) { return static_cast<size_t>((n + 63) / 64 * 64); }
+  static size_t padded(int64_t n) { return static_cast<size_t>((n + kGroup - 1) / kGroup * kGroup); }
 
   char* memory_ = nullptr;
   size_t size_ = 0;
@@ -143,7 +146,10 @@ void run_split(std::atomic<bool>& failed, const Kernel& kernel, const Job& job, 
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < rows * parts; ++i) {
       const int64_t row = i / parts, part = i % parts;
-      scan_part(kernel, job, row, blocks * part / parts, blocks * (part + 1) / parts, scratch[static_cast<size_t>(row)]);
+      // Kernels work on groups of blocks, padded at the end: parts start at multiples of every group's size.
+      const int64_t first = blocks * part / parts / kGroup * kGroup;
+      const int64_t last = part + 1 == parts ? blocks : blocks * (part + 1) / parts / kGroup * kGroup;
+      scan_part(kernel, job, row, first, last, scratch[static_cast<size_t>(row)]);
     }
 #pragma omp for schedule(static)
     for (int64_t row = 0; row < rows; ++row)

@@ -16,7 +16,7 @@ extern const Kernel ONEDRAW_JOIN(kKernel_, ONEDRAW_TARGET);
 const Kernel ONEDRAW_JOIN(kKernel_, ONEDRAW_TARGET) = {
     ONEDRAW_STRING(ONEDRAW_TARGET),
     ONEDRAW_TARGET::scan,
-    ONEDRAW_TARGET::distances,
+    ONEDRAW_TARGET::align,
     ONEDRAW_TARGET::threshold,
     ONEDRAW_TARGET::gather,
     ONEDRAW_TARGET::weigh_candidates,

@@ -22,18 +22,28 @@ struct Scratch {
   float* block_max;       // [blocks] the largest value of each block
   uint64_t* block_mass;   // [blocks] R3.2 of all candidates, where the scan was asked for masses
   uint32_t* block_below;  // [blocks] n_row - n_b, saturated at kFar
+  float* block_share;     // [blocks] about block_mass; in units of the row's exponent after `distances`
   uint64_t* kept_mass;    // [blocks] R3.2 of a growing prefix; all zero between uses
   uint32_t* racer_id;     // [blocks] what races: a block's number,
   uint64_t* racer_mass;   // [blocks] its mass with 28 fractional bits
-  uint32_t* racer_below;  // [blocks] and how far its exponent is below the row's
+  uint32_t* racer_below;  // [blocks] how far its exponent is below the row's,
+  float* racer_share;     // [blocks] and about what both say, in units of the row's exponent
   Candidate* candidates;  // [padded vocabulary]
   bool has_nan;           // set by any scan that meets one
 };
+
+// See Racers::share. A mass is below 2^36, and a share that is not 0 stays a normal float32.
+constexpr uint32_t kShareReach = 80;
+[[maybe_unused]] static inline float share_of(uint64_t mass, uint32_t below) {
+  if (below > kShareReach) return 0.0f;
+  return static_cast<float>(static_cast<int64_t>(mass)) * spec::float_of((127 - spec::kBlockBits - below) << 23);
+}
 
 struct Racers {
   const uint32_t* id;  // null: 0, 1, 2, ...
   const uint64_t* mass;
   const uint32_t* below;
+  const float* share;  // about mass * 2^-(28 + below - least_below), within a relative 2^-22; 0 where that is below 2^-50
   int64_t count;
   uint32_t least_below;  // distances count from here: a common shift changes no comparison
 };
@@ -53,8 +63,8 @@ struct Kernel {
   // run at once. A NaN sets has_nan, and the rest of scratch means nothing then.
   void (*scan)(const Reader&, const Settings&, int64_t first, int64_t last, bool masses, Scratch&);
 
-  // Distances of all blocks' exponents below that of the row's largest value.
-  void (*distances)(const Settings&, float row_max, int64_t blocks, Scratch&);
+  // Block_below of all blocks, block_share in the row's units; returns the row's whole mass (R3.3).
+  uint64_t (*align)(const Settings&, float row_max, int64_t blocks, Scratch&);
 
   // A value that at least min(count, those above -inf) block maxima reach, and not many more where there are no ties.
   float (*threshold)(const float* block_max, int64_t blocks, int64_t count, float row_max);

@@ -11,9 +11,12 @@ struct RandomVector {
   U low, high;
 };
 
-// R5.1 for kLanes ids.
-static inline RandomVector random_vector(const spec::Noise& noise, spec::Level level, uint32_t sample, U id) {
-  U c0 = id >> 1;
+struct PairOfRandomVectors {
+  RandomVector even, odd;
+};
+
+// R5.1 for the ids 2 * c and 2 * c + 1 of kLanes counters c.
+static inline PairOfRandomVectors random_pair(const spec::Noise& noise, spec::Level level, uint32_t sample, U c0) {
   U c1 = splat(static_cast<uint32_t>(level) | sample << 8);
   U c2 = splat(noise.position);
   U c3 = splat(noise.stream);
@@ -29,8 +32,14 @@ static inline RandomVector random_vector(const spec::Noise& noise, spec::Level l
     k0 += spec::kPhiloxW0;
     k1 += spec::kPhiloxW1;
   }
+  return {{c0, c1}, {c2, c3}};
+}
+
+// R5.1 for kLanes ids.
+static inline RandomVector random_vector(const spec::Noise& noise, spec::Level level, uint32_t sample, U id) {
+  const PairOfRandomVectors pair = random_pair(noise, level, sample, id >> 1);
   const U odd = -(id & 1);
-  return {(c0 & ~odd) | (c2 & odd), (c1 & ~odd) | (c3 & odd)};
+  return {(pair.even.low & ~odd) | (pair.odd.low & odd), (pair.even.high & ~odd) | (pair.odd.high & odd)};
 }
 
 struct Best {
@@ -40,49 +49,62 @@ struct Best {
   float bound = 0;  // a little above E / mass of the best, with the mass as approximate() has it
 };
 
-// The mass as a float32 in units of the leader's exponent, within a relative 2^-22; zero where it underflows.
-static inline float approximate(uint64_t mass, uint32_t below) {
-  if (below > 80) return 0.0f;
-  return static_cast<float>(static_cast<int64_t>(mass)) * spec::float_of((127 - spec::kBlockBits - below) << 23);
-}
-
 static inline uint32_t id_at(const Racers& r, int64_t i) { return r.id ? r.id[i] : static_cast<uint32_t>(i); }
 
 static void consider(Best& best, const Racers& r, int64_t index, uint64_t bits) {
   const uint32_t id = id_at(r, index);
-  const uint32_t below = r.below[index] - r.least_below;
   const float variate = spec::variate(bits);
-  const spec::Weight w = spec::mass_weight(r.mass[index], -static_cast<int64_t>(below));
+  const spec::Weight w = spec::mass_weight(r.mass[index], -static_cast<int64_t>(r.below[index] - r.least_below));
   const int64_t score = spec::score(variate, w.m, w.n);
   if (score > best.score || (score == best.score && id > best.id)) return;
-  const float mass = approximate(r.mass[index], below);
-  best = {score, id, index, mass > 0 ? variate / mass * (1 + 0x1p-16f) : __FLT_MAX__};
+  const float share = r.share[index];
+  best = {score, id, index, share > 0 ? variate / share * (1 + 0x1p-16f) : __FLT_MAX__};
 }
 
+// E is at least 1 - v, which is at least (2^32 - 1 - high) / 2^32. Who needs more than the best has, cannot win; the
+// roundings here (2^-22 or so) are within the margin of best.bound. A bound of 0 excludes nobody.
+static inline uint32_t may_win(const Best& best, F share, const RandomVector& u) {
+  const F least = __builtin_convertvector(reinterpret_cast<I>(~u.high >> 1), F) * splat(0x1p-31f);
+  return at_least(share * splat(best.bound), least);
+}
+
+// Considers those of kLanes racers, at first, first + step, ..., that may win.
+static inline void consider_lanes(Best& best, const Racers& r, int64_t first, int step, F share, const RandomVector& u) {
+  for (uint32_t lanes = may_win(best, share, u); lanes; lanes &= lanes - 1) {
+    const int j = __builtin_ctz(lanes);
+    const int64_t index = first + step * j;
+    if (index >= r.count || r.mass[index] == 0) continue;
+    consider(best, r, index, static_cast<uint64_t>(u.high[j]) << 32 | u.low[j]);
+  }
+}
+
+// Lanes 0, 2, 4, ... (or 1, 3, 5, ...) of two vectors, one after the other.
+template <bool odd>
+static inline F every_other(F a, F b) {
+  I index;
+  for (int i = 0; i < kLanes; ++i) index[i] = 2 * i + odd;
+  return __builtin_shuffle(a, b, index);
+}
+
+// The arrays behind `racers` are padded to a multiple of 2 * kLanes where its ids are 0, 1, 2, ..., else to kLanes.
 static int64_t race(const spec::Noise& noise, spec::Level level, uint32_t sample, const Racers& racers) {
   // One of the racers with the largest exponent goes first: its score lets the bound exclude most of the others.
   int64_t leader = 0;
   while (racers.below[leader] != racers.least_below || racers.mass[leader] == 0) ++leader;
   Best best;
   consider(best, racers, leader, spec::random_bits(noise, level, sample, id_at(racers, leader)));
-  alignas(64) float share[kLanes];
-  for (int64_t i = 0; i < racers.count; i += kLanes) {
-    const int here = static_cast<int>(racers.count - i < kLanes ? racers.count - i : kLanes);
-    U id;
-    for (int j = 0; j < kLanes; ++j) {
-      id[j] = id_at(racers, i + (j < here ? j : 0));
-      share[j] = j < here ? approximate(racers.mass[i + j], racers.below[i + j] - racers.least_below) : 0.0f;
-    }
-    const RandomVector u = random_vector(noise, level, sample, id);
-    // E is at least 1 - v, which is at least (2^32 - 1 - high) / 2^32. Who needs more than the best has, cannot win; the
-    // roundings of the bound (2^-22 or so) are within the margin of best.bound. A bound of 0 excludes nobody.
-    const F least = __builtin_convertvector(reinterpret_cast<I>(~u.high >> 1), F) * splat(0x1p-31f);
-    uint32_t may_win = at_least(load(share) * splat(best.bound), least);
-    for (may_win &= (1u << here) - 1; may_win; may_win &= may_win - 1) {
-      const int j = __builtin_ctz(may_win);
-      if (i + j == leader || racers.mass[i + j] == 0) continue;
-      consider(best, racers, i + j, static_cast<uint64_t>(u.high[j]) << 32 | u.low[j]);
-    }
+  if (racers.id) {
+    for (int64_t i = 0; i < racers.count; i += kLanes)
+      consider_lanes(best, racers, i, 1, load(racers.share + i), random_vector(noise, level, sample, load(racers.id + i)));
+    return best.index;
+  }
+  U counter;
+  for (int j = 0; j < kLanes; ++j) counter[j] = static_cast<uint32_t>(j);
+  for (int64_t i = 0; i < racers.count; i += 2 * kLanes, counter += splat(uint32_t{kLanes})) {
+    const PairOfRandomVectors u = random_pair(noise, level, sample, counter);
+    const F a = load(racers.share + i), b = load(racers.share + i + kLanes);
+    consider_lanes(best, racers, i, 2, every_other<false>(a, b), u.even);
+    consider_lanes(best, racers, i + 1, 2, every_other<true>(a, b), u.odd);
   }
   return best.index;
 }

@@ -17,14 +17,6 @@ constexpr int64_t kFewTokens = 512;  // worth selecting among without another ha
 
 bool top_k_is_on(const Job& job, const Settings& s) { return s.top_k > 0 && s.top_k < job.vocab; }
 
-// Distances of all blocks, and the row's whole mass, where masses were scanned.
-void align_blocks(Row& row) {
-  row.kernel.distances(row.settings, row.max, row.blocks, row.scratch);
-  row.mass_all = 0;
-  for (int64_t b = 0; b < row.blocks; ++b)
-    row.mass_all += spec::aligned(row.scratch.block_mass[b], row.scratch.block_below[b]);
-}
-
 // What ties="keep" adds: all tokens of the last one's key.
 uint64_t with_ties(const Row& row, uint64_t last) {
   return row.settings.ties_keep ? spec::order(spec::key_of_order(last), 0xFFFFFFFFu) : last;
@@ -162,7 +154,7 @@ void cut_row(Row& row) {
   const bool by_k = top_k_is_on(row.job, s), by_p = s.top_p < 1, by_min = s.min_p > 0;
   row.is_filtered = by_k || by_p || by_min;
   row.last = spec::kKeepAll;
-  if (wants_masses(row.job, s)) align_blocks(row);
+  if (wants_masses(row.job, s)) row.mass_all = row.kernel.align(s, row.max, row.blocks, row.scratch);
   row.mass = row.mass_all;
   if (!row.is_filtered) return;
   if (by_k) row.last = cut_top_k(row);

@@ -14,8 +14,9 @@ int64_t token_race(const Row& row, uint32_t block, uint32_t sample) {
   const int64_t count = row.kernel.gather(row.reader, row.settings, row.max, value_of_order(row.last),
                                           __builtin_nanf(""), block, block + 1, row.scratch);
   row.kernel.weigh(row.settings, row.max, c, count);
-  uint32_t id[spec::kBlock], below[spec::kBlock], least = kFar;
+  uint32_t id[spec::kBlock] = {}, below[spec::kBlock], least = kFar;
   uint64_t mass[spec::kBlock];
+  float share[spec::kBlock] = {};
   int64_t n = 0;
   for (int64_t i = 0; i < count; ++i) {
     if (c[i].order < row.last) continue;
@@ -24,14 +25,15 @@ int64_t token_race(const Row& row, uint32_t block, uint32_t sample) {
     below[n] = c[i].below;
     least = std::min(least, below[n++]);
   }
-  return id[row.kernel.race(row.settings.noise, spec::Level::token, sample, {id, mass, below, n, least})];
+  for (int64_t i = 0; i < n; ++i) share[i] = share_of(mass[i], below[i] - least);
+  return id[row.kernel.race(row.settings.noise, spec::Level::token, sample, {id, mass, below, share, n, least})];
 }
 
 // The first level: all blocks, or those that hold kept tokens.
 uint32_t block_race(const Row& row, uint32_t sample) {
   const Scratch& s = row.scratch;
-  const Racers racers = row.is_filtered ? Racers{s.racer_id, s.racer_mass, s.racer_below, row.kept.blocks, 0}
-                                        : Racers{nullptr, s.block_mass, s.block_below, row.blocks, 0};
+  const Racers racers = row.is_filtered ? Racers{s.racer_id, s.racer_mass, s.racer_below, s.racer_share, row.kept.blocks, 0}
+                                        : Racers{nullptr, s.block_mass, s.block_below, s.block_share, row.blocks, 0};
   const int64_t winner = row.kernel.race(row.settings.noise, spec::Level::block, sample, racers);
   return racers.id ? racers.id[winner] : static_cast<uint32_t>(winner);
 }

@@ -115,9 +115,7 @@ float raw_logprob(const Row& row, int64_t token) {
   const float x = raw_value(plain, token);
   if (x == -__builtin_inff()) return x;
   const float max = row.kernel.floor(row.scratch.block_max, row.blocks);
-  row.kernel.distances(s, max, row.blocks, row.scratch);
-  uint64_t mass = 0;
-  for (int64_t b = 0; b < row.blocks; ++b) mass += spec::aligned(row.scratch.block_mass[b], row.scratch.block_below[b]);
+  const uint64_t mass = row.kernel.align(s, max, row.blocks, row.scratch);
   return spec::logprob(spec::split(x, s.scale), spec::split(max, s.scale).n, mass);
 }
 

@@ -83,27 +83,34 @@ static inline uint64_t mass_of_lanes(const U* w) {
   return mass;
 }
 
+// logit_weights and mass_of_lanes in one, for the hottest loop: no weight leaves its register.
+static inline uint64_t logit_mass(const BlockOfVectors& b, float largest, float scale) {
+  const U base = splat(magic_bits(largest, scale) + 3);
+  const F s = splat(scale);
+  uint64_t mass = 0;
+  for (int i = 0; i < kVectors; i += 8) {
+    U sum{};
+    for (int j = i; j < i + 8 && j < kVectors; ++j) {
+      const VectorWeight v = weigh(b.v[j], s);
+      sum += shr(v.mantissa << 8, base - v.magic);
+    }
+    mass += reduce_add(sum);
+  }
+  return mass;
+}
+
 static inline uint64_t block_mass(const float* x, const BlockOfVectors& b, const Settings& s, float largest) {
   if (!(largest > -__builtin_inff())) return 0;
+  if (!s.weights && is_fast(largest, s.scale)) return logit_mass(b, largest, s.scale);
   U w[kVectors];
   block_weights(x, b, s, largest, w);
   return mass_of_lanes(w);
 }
 
-static inline bool scan_block(const Reader& reader, const Settings& settings, int64_t b, bool masses,
-                              BiasCursor& cursor, Scratch& scratch) {
-  alignas(64) float buffer[kBlock];
-  const float* x = block_values(reader, b, cursor, buffer);
-  const BlockOfVectors v = load_block(x);
-  if (any(nan_lanes(v))) return false;
-  const float largest = reduce_max(largest_lanes(v));
-  scratch.block_max[b] = largest;
-  if (masses) scratch.block_mass[b] = block_mass(x, v, settings, largest);
-  return true;
-}
 
-// kLanes whole blocks of unedited float32: their maxima leave as one vector.
-static inline bool scan_plain(const float* x, int64_t b, Scratch& scratch) {
+// kLanes blocks at a time, so that no block waits for its own maximum: first all maxima, which leave as one vector, then,
+// from the first-level cache, the masses.
+static inline bool scan_group(const Settings& s, const float* x, int64_t b, bool masses, Scratch& scratch) {
   F largest[kLanes];
   U nan{};
   for (int i = 0; i < kLanes; ++i) {
@@ -111,21 +118,36 @@ static inline bool scan_plain(const float* x, int64_t b, Scratch& scratch) {
     nan |= nan_lanes(v);
     largest[i] = largest_lanes(v);
   }
-  store(scratch.block_max + b, reduce_max_each(largest));
-  return !any(nan);
+  if (any(nan)) return false;
+  const F maxima = reduce_max_each(largest);
+  store(scratch.block_max + b, maxima);
+  if (!masses) return true;
+  const F z = maxima * splat(s.scale);
+  const bool all_fast = !s.weights && !any(reinterpret_cast<U>((z >= splat(kFastLimit)) | (z <= splat(-kFastLimit))));
+  for (int i = 0; i < kLanes; ++i) {
+    const BlockOfVectors v = load_block(x + i * kBlock);
+    const float top = scratch.block_max[b + i];
+    const uint64_t mass = all_fast ? logit_mass(v, top, s.scale) : block_mass(x + i * kBlock, v, s, top);
+    scratch.block_mass[b + i] = mass;
+    scratch.block_share[b + i] = share_of(mass, 0);
+  }
+  return true;
 }
 
 static void scan(const Reader& reader, const Settings& settings, int64_t first, int64_t last, bool masses,
                  Scratch& scratch) {
+  alignas(64) float buffer[kLanes * kBlock];
   BiasCursor cursor;
+  const bool in_place = reader.dtype == DType::float32 && !reader.edited();
   bool fine = true;
-  int64_t b = first;
-  if (!masses && reader.dtype == DType::float32 && !reader.edited()) {
-    const float* x = static_cast<const float*>(reader.logits);
-    for (; fine && b + kLanes <= last && (b + kLanes) * kBlock <= reader.vocab; b += kLanes)
-      fine = scan_plain(x + b * kBlock, b, scratch);
+  for (int64_t b = first; fine && b < last; b += kLanes) {
+    const float* x = static_cast<const float*>(reader.logits) + b * kBlock;
+    if (!in_place || (b + kLanes) * kBlock > reader.vocab) {
+      for (int i = 0; i < kLanes; ++i) copy_block(reader, b + i, cursor, buffer + i * kBlock);
+      x = buffer;
+    }
+    fine = scan_group(settings, x, b, masses, scratch);
   }
-  for (; fine && b < last; ++b) fine = scan_block(reader, settings, b, masses, cursor, scratch);
   if (!fine) __atomic_store_n(&scratch.has_nan, true, __ATOMIC_RELAXED);
 }
 

@@ -25,6 +25,18 @@ static void distances(const Settings& s, float row_max, int64_t blocks, Scratch&
   }
 }
 
+static uint64_t align(const Settings& s, float row_max, int64_t blocks, Scratch& scratch) {
+  distances(s, row_max, blocks, scratch);
+  uint64_t mass = 0;
+  for (int64_t b = 0; b < blocks; ++b) mass += spec::aligned(scratch.block_mass[b], scratch.block_below[b]);
+  for (int64_t b = 0; b < blocks; b += kLanes) {
+    const U below = load(scratch.block_below + b);
+    const U scaled = bits_of(load(scratch.block_share + b)) - (below << 23);
+    store(scratch.block_share + b, float_of(below > splat(kShareReach) ? U{} : scaled));
+  }
+  return mass;
+}
+
 static int64_t count_at_least(const float* x, int64_t n, float least) {
   int64_t count = 0;
   const F t = splat(least);
@@ -161,7 +173,8 @@ static Kept keep(const Reader& reader, const Settings& settings, float row_max, 
     scratch.block_below[b] = below;
     scratch.racer_id[kept.blocks] = static_cast<uint32_t>(b);
     scratch.racer_mass[kept.blocks] = mass;
-    scratch.racer_below[kept.blocks++] = below;
+    scratch.racer_below[kept.blocks] = below;
+    scratch.racer_share[kept.blocks++] = share_of(mass, below);
     kept.mass += spec::aligned(mass, below);
     kept.count += lanes;
   }

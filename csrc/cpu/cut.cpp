@@ -18,8 +18,8 @@ class PrefixMass {
   PrefixMass(Scratch& scratch, const Kept& base) : scratch_(scratch), total_(base.mass), base_(base) {
     for (int64_t i = 0; i < base.blocks; ++i) scratch.kept_mass[scratch.racer_id[i]] = scratch.racer_mass[i];
   }
-  void add(const Candidate& c) { change(c, weight(c)); }
-  void remove(const Candidate& c) { change(c, 0 - weight(c)); }
+  void add(const Candidate& c, uint64_t times = 1) { change(c, times * weight(c)); }
+  void remove(const Candidate& c, uint64_t times = 1) { change(c, 0 - times * weight(c)); }
   uint64_t total() const { return total_; }
   // Leaves scratch.kept_mass zero; c: all that was added.
   void clear(const Candidate* c, int64_t count) {
@@ -80,6 +80,25 @@ uint64_t select_mass(Candidate* c, int64_t count, const Kept& base, uint64_t tar
   }
   mass.clear(c, low);
   return last;
+}
+
+uint64_t select_mass_of_ties(Candidate* c, int64_t count, const Kept& base, uint64_t target, Scratch& scratch) {
+  PrefixMass mass(scratch, base);
+  int64_t i = 0;
+  while (i < count) {  // whole blocks
+    int64_t end = i + 1;
+    while (end < count && block_of(c[end]) == block_of(c[i])) ++end;
+    const uint64_t times = static_cast<uint64_t>(end - i);
+    mass.add(c[i], times);
+    if (mass.total() >= target) {
+      mass.remove(c[i], times);
+      break;
+    }
+    i = end;
+  }
+  while (mass.total() < target) mass.add(c[i++]);
+  mass.clear(c, i);
+  return c[i - 1].order;
 }
 
 void sort_first(Candidate* c, int64_t count, int64_t n) {

@@ -12,6 +12,9 @@ uint64_t select_rank(Candidate* c, int64_t count, int64_t n);
 // before all the candidates, still in scratch's racers. It must be reached among them.
 uint64_t select_mass(Candidate* c, int64_t count, const Kept& base, uint64_t target, Scratch& scratch);
 
+// The same, for tokens that all have one key: they stand ascending by id, and n of a block weigh the same.
+uint64_t select_mass_of_ties(Candidate* c, int64_t count, const Kept& base, uint64_t target, Scratch& scratch);
+
 void sort_first(Candidate* c, int64_t count, int64_t n);
 
 }  // namespace onedraw::cpu

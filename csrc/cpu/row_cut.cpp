@@ -13,7 +13,8 @@ namespace onedraw::cpu {
 
 namespace {
 
-constexpr int64_t kFewTokens = 512;  // worth selecting among without another halving
+constexpr int64_t kFewTokens = 2048;   // worth selecting among without another step
+constexpr int64_t kSampledBlocks = 24;  // enough for a guess within a few hundredths of the row
 
 bool top_k_is_on(const Job& job, const Settings& s) { return s.top_k > 0 && s.top_k < job.vocab; }
 
@@ -27,30 +28,60 @@ struct Interval {
   uint32_t low, high;
   int64_t count_low, count_high;
 
-  bool small() const { return high - low <= 1 || count_low - count_high <= kFewTokens; }
+  bool one_key() const { return high - low <= 1; }  // all its tokens are equal
+  bool small() const { return one_key() || count_low - count_high <= kFewTokens; }
 };
-
-// reaches(value) -> whether the tokens of at least this value are enough, and how many they are.
-template <class Reaches>
-Interval narrow(Interval interval, Reaches reaches) {
-  for (bool by_value = true; !interval.small(); by_value = !by_value) {
-    const uint32_t middle = key_between(interval.low, interval.high, by_value);
-    const auto [enough, count] = reaches(spec::value_of_key(middle));
-    if (enough) {
-      interval.low = middle;
-      interval.count_low = count;
-    } else {
-      interval.high = middle;
-      interval.count_high = count;
-    }
-  }
-  return interval;
-}
 
 struct Reached {
   bool enough;
   int64_t count;
 };
+
+// The tokens of some blocks, spread over the row, as an estimate of all.
+class Sample {
+ public:
+  Sample(const Row& row, float least, float limit, bool by_mass) : at_(row.scratch.candidates), by_mass_(by_mass) {
+    const int64_t step = std::max<int64_t>(1, row.blocks / kSampledBlocks);
+    for (int64_t b = step / 2; b < row.blocks; b += step) {
+      Scratch behind = row.scratch;
+      behind.candidates += count_;
+      count_ += row.kernel.gather(row.reader, row.settings, row.max, least, limit, b, b + 1, behind);
+    }
+    row.kernel.weigh(row.settings, row.max, at_, count_);
+    sort_first(at_, count_, count_);
+    for (int64_t i = 0; i < count_; ++i) total_ += weight(at_[i]);
+  }
+
+  // The key at which this share of the sample is reached; 0 if there is none.
+  uint32_t key_at(double share) const {
+    double sum = 0;
+    for (int64_t i = 0; i < count_; ++i) {
+      sum += weight(at_[i]);
+      if (sum >= share * total_) return spec::key_of_order(at_[i].order);
+    }
+    return 0;
+  }
+
+ private:
+  double weight(const Candidate& c) const {
+    if (!by_mass_) return 1;
+    return c.below > 60 ? 0.0 : static_cast<double>(c.m) / static_cast<double>(uint64_t{1} << c.below);
+  }
+
+  Candidate* at_;
+  int64_t count_ = 0;
+  double total_ = 0;
+  bool by_mass_;
+};
+
+// reaches(value) -> Reached: whether the tokens of at least this value are enough, and how many they are.
+template <class Reaches>
+void step(Interval& in, uint32_t key, Reaches reaches) {
+  if (key <= in.low || key >= in.high) return;
+  const Reached reached = reaches(spec::value_of_key(key));
+  (reached.enough ? in.low : in.high) = key;
+  (reached.enough ? in.count_low : in.count_high) = reached.count;
+}
 
 // `high` of an interval that starts above the whole row.
 uint32_t above_row(const Row& row) { return spec::key(row.max) + 1; }
@@ -60,14 +91,38 @@ float limit_of(const Row& row, const Interval& interval) {
   return interval.high > spec::key(row.max) ? __builtin_nanf("") : spec::value_of_key(interval.high);
 }
 
+// Narrows until few tokens are left: first to a guess from a sample of the interval's tokens, in the order of tokens with
+// weights: `quantile` of their count, or of their mass, is looked for. Then by halving.
+template <class Reaches>
+Interval narrow(const Row& row, Interval in, bool by_mass, double quantile, Reaches reaches) {
+  if (!in.small()) {
+    const Sample sample(row, spec::value_of_key(in.low), limit_of(row, in), by_mass);
+    step(in, sample.key_at(quantile + 0.04), reaches);
+    step(in, sample.key_at(quantile - 0.04), reaches);
+  }
+  for (bool by_value = true; !in.small(); by_value = !by_value) step(in, key_between(in.low, in.high, by_value), reaches);
+  return in;
+}
+
+// The n-th token, by id, of those with this key; there are as many.
+uint64_t nth_of_key(const Row& row, uint32_t key, int64_t n) {
+  constexpr int64_t few = 64;  // blocks at a time: n is often small
+  const float limit = key < spec::kKeyPosInf ? spec::value_of_key(key + 1) : __builtin_nanf("");
+  for (int64_t b = 0;; b += few) {
+    const int64_t count = row.kernel.gather(row.reader, row.settings, row.max, spec::value_of_key(key), limit, b,
+                                            std::min(b + few, row.blocks), row.scratch);
+    if (n <= count) return row.scratch.candidates[n - 1].order;
+    n -= count;
+  }
+}
+
 // R4.1
 uint64_t cut_top_k(const Row& row) {
   const int64_t k = row.settings.top_k;
   Candidate* const c = row.scratch.candidates;
-  if (k <= row.blocks / 4) {
-    const int64_t count = row.gather(row.threshold(k));
-    return k > count ? spec::kKeepAll : with_ties(row, select_rank(c, count, k));
-  }
+  const float value = k <= row.blocks / 4 ? row.threshold(k) : -__builtin_inff();
+  if (value > -__builtin_inff() && row.kernel.count(row.reader, value, row.scratch) <= 4 * k + kFewTokens)
+    return with_ties(row, select_rank(c, row.gather(value), k));
   const auto reaches = [&](float value) {
     const int64_t count = row.kernel.count(row.reader, value, row.scratch);
     return Reached{count >= k, count};
@@ -75,9 +130,11 @@ uint64_t cut_top_k(const Row& row) {
   const uint32_t lowest = spec::kKeyNegInf + 1;
   const Reached all = reaches(spec::value_of_key(lowest));
   if (!all.enough) return spec::kKeepAll;
-  const Interval in = narrow({lowest, above_row(row), all.count, 0}, reaches);
-  const int64_t count = row.gather(spec::value_of_key(in.low), limit_of(row, in));
-  return with_ties(row, select_rank(c, count, k - in.count_high));
+  const double quantile = static_cast<double>(k) / static_cast<double>(all.count);
+  const Interval in = narrow(row, {lowest, above_row(row), all.count, 0}, false, quantile, reaches);
+  const int64_t rest = k - in.count_high;
+  if (in.one_key()) return with_ties(row, nth_of_key(row, in.low, rest));
+  return with_ties(row, select_rank(c, row.gather(spec::value_of_key(in.low), limit_of(row, in)), rest));
 }
 
 // A key from which on the tokens reach the target: those left out are lighter than a share of what may be left out. In
@@ -101,32 +158,22 @@ uint64_t cut_top_p(const Row& row) {
     int64_t count = row.gather(spec::value_of_key(in.low), limit_of(row, in));
     count = std::remove_if(c, c + count, [&](const Candidate& a) { return a.order < row.last; }) - c;
     row.kernel.weigh(row.settings, row.max, c, count);
-    return with_ties(row, select_mass(c, count, base, target, row.scratch));
+    const auto select = in.one_key() ? select_mass_of_ties : select_mass;
+    return with_ties(row, select(c, count, base, target, row.scratch));
   };
+  uint64_t mass_low = row.mass, mass_high = 0;  // of the tokens from the interval's ends on
   const auto reaches = [&](float value) {
     const Kept kept = row.keep(std::max(row.last, order_through(value)));
+    (kept.mass >= target ? mass_low : mass_high) = kept.mass;
     return Reached{kept.mass >= target, kept.count};
   };
-  Interval in{spec::key(lowest), above_row(row), row.job.vocab, 0};
+  Interval in{spec::key(lowest), above_row(row), row.last == spec::kKeepAll ? row.job.vocab : row.kept.count, 0};
   for (const int64_t blocks : {32, 128}) {
-    const float value = row.threshold(blocks);
-    if (value <= lowest) break;
-    const Reached reached = reaches(value);
-    if (reached.enough) {
-      in.low = spec::key(value);
-      in.count_low = reached.count;
-      break;
-    }
-    in.high = spec::key(value);
-    in.count_high = reached.count;
+    if (!in.small() && in.low == spec::key(lowest)) step(in, spec::key(row.threshold(blocks)), reaches);
   }
-  const uint32_t bound = nucleus_bound(row, in.low, target);
-  if (in.low < bound && bound < in.high) {
-    const Reached reached = reaches(spec::value_of_key(bound));
-    (reached.enough ? in.low : in.high) = bound;
-    (reached.enough ? in.count_low : in.count_high) = reached.count;
-  }
-  return select(narrow(in, reaches));
+  if (!in.small()) step(in, nucleus_bound(row, in.low, target), reaches);
+  const double quantile = static_cast<double>(target - mass_high) / static_cast<double>(mass_low - mass_high);
+  return select(narrow(row, in, true, quantile, reaches));
 }
 
 // R4.3: weights are monotone in keys, so the lowest key that passes is found by halving.
@@ -159,7 +206,10 @@ void cut_row(Row& row) {
   if (!row.is_filtered) return;
   if (by_k) row.last = cut_top_k(row);
   if (by_p) {
-    if (by_k) row.mass = row.keep(row.last).mass;
+    if (by_k) {
+      row.kept = row.keep(row.last);
+      row.mass = row.kept.mass;
+    }
     row.last = cut_top_p(row);
   }
   if (by_min) row.last = std::max(row.last, cut_min_p(row));

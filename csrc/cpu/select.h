@@ -61,6 +61,18 @@ static float threshold(const float* block_max, int64_t blocks, int64_t count, fl
   return low == none ? -__builtin_inff() : spec::value_of_key(low);
 }
 
+// Calls body(b) for the blocks in [first, last) whose maximum reaches `value`, ascending.
+template <class Body>
+static inline void for_blocks(const float* block_max, int64_t first, int64_t last, float value, Body body) {
+  const F v = splat(value);
+  for (int64_t b = first / kLanes * kLanes; b < last; b += kLanes) {  // padded behind
+    for (uint32_t lanes = at_least(load(block_max + b), v); lanes; lanes &= lanes - 1) {
+      const int64_t at = b + __builtin_ctz(lanes);
+      if (first <= at && at < last) body(at);
+    }
+  }
+}
+
 // Fills in m and below of candidates.
 static void weigh_candidates(const Settings& s, float row_max, Candidate* c, int64_t count) {
   const auto value_at = [&](int64_t i) { return spec::value_of_key(spec::key_of_order(c[i].order)); };
@@ -109,16 +121,14 @@ static int64_t gather(const Reader& reader, const Settings& settings, float row_
   BiasCursor cursor;
   int64_t count = 0;
   const float lowest = least > -__builtin_inff() ? least : -__FLT_MAX__;
-  for (int64_t b = first; b < last; ++b) {
-    const float largest = scratch.block_max[b];
-    if (!(largest >= lowest)) continue;
-    scratch.block_below[b] = distance(settings, row_max, largest);
+  for_blocks(scratch.block_max, first, last, lowest, [&](int64_t b) {
+    scratch.block_below[b] = distance(settings, row_max, scratch.block_max[b]);
     const float* x = block_values(reader, b, cursor, buffer);
     for (uint64_t mask = mask_at_least(x, lowest) & ~mask_at_least(x, limit); mask; mask &= mask - 1) {
       const int i = __builtin_ctzll(mask);
       scratch.candidates[count++].order = spec::order(spec::key(x[i]), static_cast<uint32_t>(b * kBlock + i));
     }
-  }
+  });
   return count;
 }
 
@@ -127,9 +137,9 @@ static int64_t count(const Reader& reader, float value, const Scratch& scratch) 
   BiasCursor cursor;
   const int64_t blocks = (reader.vocab + kBlock - 1) / kBlock;
   int64_t total = 0;
-  for (int64_t b = 0; b < blocks; ++b)
-    if (scratch.block_max[b] >= value)
-      total += __builtin_popcountll(mask_at_least(block_values(reader, b, cursor, buffer), value));
+  for_blocks(scratch.block_max, 0, blocks, value, [&](int64_t b) {
+    total += __builtin_popcountll(mask_at_least(block_values(reader, b, cursor, buffer), value));
+  });
   return total;
 }
 
@@ -154,9 +164,8 @@ static Kept keep(const Reader& reader, const Settings& settings, float row_max, 
   const CutLanes cut{spec::value_of_key(spec::key_of_order(last)), spec::id_of_order(last)};
   const int64_t blocks = (reader.vocab + kBlock - 1) / kBlock;
   Kept kept{};
-  for (int64_t b = 0; b < blocks; ++b) {
+  for_blocks(scratch.block_max, 0, blocks, cut.value, [&](int64_t b) {
     const float largest = scratch.block_max[b];
-    if (!(largest >= cut.value)) continue;
     const float* x = block_values(reader, b, cursor, buffer);
     const BlockOfVectors v = load_block(x);
     U w[kVectors];
@@ -167,7 +176,7 @@ static Kept keep(const Reader& reader, const Settings& settings, float row_max, 
       w[i] &= reinterpret_cast<U>(mask);
       lanes += count_lanes(mask);
     }
-    if (lanes == 0) continue;  // only equal values behind the last token
+    if (lanes == 0) return;  // only equal values behind the last token
     const uint32_t below = distance(settings, row_max, largest);
     const uint64_t mass = mass_of_lanes(w);
     scratch.block_below[b] = below;
@@ -177,7 +186,7 @@ static Kept keep(const Reader& reader, const Settings& settings, float row_max, 
     scratch.racer_share[kept.blocks++] = share_of(mass, below);
     kept.mass += spec::aligned(mass, below);
     kept.count += lanes;
-  }
+  });
   return kept;
 }
 

@@ -1,10 +1,12 @@
 """A peer is timed only after its answer was found right."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+import onedraw
 from benchmarks.filters import Filters
 from benchmarks.peers import PEERS, Draw
 
@@ -17,51 +19,75 @@ class WrongAnswer(AssertionError):
     """A peer's answer is not what onedraw says it should be."""
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What onedraw keeps of logits [B, V]: bool [B, V], at a tie the first ids (`first`) or all (`keep`).
+
+    A peer may do either: what top-k leaves of a tie also moves the mass that top-p counts.
+    """
+
+    first: Tensor
+    keep: Tensor
+
+
+def expect(filters: Filters, logits: Tensor) -> Expected:
+    return Expected(
+        onedraw.kept_mask(logits, ties="first", **filters.arguments()),
+        onedraw.kept_mask(logits, ties="keep", **filters.arguments()),
+    )
+
+
 def misplaced_mass(filters: Filters, logits: Tensor, ours: Tensor, theirs: Tensor) -> Tensor:
     """[B] the probability of the tokens about which two kept sets truly differ.
 
-    Tokens tied with the last token of either set may differ: peers keep all of a tie, or any of it.
+    What one set has beyond the other does not count where it is tied with the other's last token.
     """
     scores = logits.double() / (filters.temperature or 1.0)
-    probs = scores.softmax(dim=-1)
     differ = ours ^ theirs
     for mask in (ours, theirs):
         edge = scores.masked_fill(~mask, math.inf).amin(dim=-1, keepdim=True)
-        differ &= (scores - edge).abs() > EDGE_TOLERANCE
-    return torch.where(differ, probs, 0.0).sum(dim=-1)
+        differ &= mask | ((scores - edge).abs() > EDGE_TOLERANCE)
+    return torch.where(differ, scores.softmax(dim=-1), 0.0).sum(dim=-1)
 
 
-def check_kept(name: str, filters: Filters, logits: Tensor, ours: Tensor) -> None:
-    """That the peer keeps the tokens in `ours` [rows, V], ties and rounding apart."""
+def check_kept(name: str, filters: Filters, logits: Tensor, expected: Expected) -> None:
+    """That the peer keeps the tokens that onedraw keeps of the first rows, ties and rounding apart."""
     kept = PEERS[name].kept
     if kept is None or filters.greedy:
         return
-    worst = float(misplaced_mass(filters, logits, ours, kept(filters, logits)).max())
+    logits = logits[:CHECKED_ROWS]
+    theirs = kept(filters, logits)
+    masses = [
+        misplaced_mass(filters, logits, ours[:CHECKED_ROWS], theirs)
+        for ours in (expected.first, expected.keep)
+    ]
+    worst = float(torch.minimum(*masses).max())
     if worst > MASS_TOLERANCE:
         raise WrongAnswer(f"{name}: its kept set differs from onedraw's by a mass of {worst:.3g}")
 
 
-def check_tokens(name: str, filters: Filters, logits: Tensor, ours: Tensor, token: Tensor) -> None:
-    """That every row's token is one that `ours` [B, V] keeps, or tied with or next to the cut."""
+def check_tokens(
+    name: str, filters: Filters, logits: Tensor, expected: Expected, token: Tensor
+) -> None:
+    """That every row's token [B] is one that onedraw keeps, or no further from the cut than rounding."""
+    value = logits.gather(1, token.unsqueeze(1))
     if filters.greedy:
-        best = logits.amax(dim=-1)
-        wrong = logits.gather(1, token.unsqueeze(1)).squeeze(1) != best
+        wrong = value.squeeze(1) != logits.amax(dim=-1)
     else:
-        drawn = torch.zeros_like(ours).scatter_(1, token.unsqueeze(1), True)
-        outside = (drawn & ~ours).any(dim=-1)
-        wrong = outside.clone()
-        if bool(outside.any()):
-            extended = ours[outside] | drawn[outside]
-            mass = misplaced_mass(filters, logits[outside], ours[outside], extended)
-            wrong[outside] = mass > MASS_TOLERANCE
+        wrong = ~expected.keep.gather(1, token.unsqueeze(1)).squeeze(1)
+        if bool(wrong.any()):
+            kept = expected.keep[wrong]
+            reached = kept | (logits[wrong] >= value[wrong])  # the cut that lets the token in
+            mass = misplaced_mass(filters, logits[wrong], kept, reached)
+            wrong[wrong.clone()] = mass > MASS_TOLERANCE
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
         raise WrongAnswer(f"{name}: token {int(token[row])} of row {row} is not in the kept set")
 
 
-def check_peer(name: str, filters: Filters, logits: Tensor, ours: Tensor, draw: Draw) -> None:
-    """Draw once with the peer and compare with [B, V] `ours`; raises `WrongAnswer`."""
-    check_kept(name, filters, logits[:CHECKED_ROWS], ours[:CHECKED_ROWS])
+def check_peer(name: str, filters: Filters, logits: Tensor, expected: Expected, draw: Draw) -> None:
+    """Compare the peer's kept set, and one draw of it, with what is expected; raises `WrongAnswer`."""
+    check_kept(name, filters, logits, expected)
     token = draw(logits)
     if token is not None:
-        check_tokens(name, filters, logits, ours, token)
+        check_tokens(name, filters, logits, expected, token)

@@ -4,13 +4,14 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks import TORCH_CAME_FIRST
+from onedraw import _core
 
 VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "ONEDRAW_KERNEL")
 PACKAGES = ("onedraw", "torch", "transformers", "numpy")
@@ -67,8 +68,8 @@ def commit() -> str | None:
 
 def describe() -> dict[str, Any]:
     """Everything a later reader needs to judge a number, as JSON values."""
-    record: dict[str, Any] = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    return {
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": commit(),
         "cpu": cpu(),
         "cores": os.cpu_count(),
@@ -80,11 +81,6 @@ def describe() -> dict[str, Any]:
         "torch_cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "openmp_set_before_torch": not TORCH_CAME_FIRST,
         "variables": {name: os.environ.get(name) for name in VARIABLES},
+        "spec_version": _core.SPEC_VERSION,
+        "build": _core.build_info(),
     }
-    try:
-        from onedraw import _core
-    except ImportError:
-        return record
-    record["spec_version"] = _core.SPEC_VERSION
-    record["build"] = _core.build_info()
-    return record

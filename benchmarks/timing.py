@@ -2,14 +2,15 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from torch import Tensor
 
 ROUNDS = 7
 MOST_ROUNDS = 40
-SLOW_ROUNDS = 3  # for a peer that would spend more than its share of the budget
+SLOW_ROUNDS = 3  # for a peer that would spend more than SLOW_S in all rounds
+SLOW_S = 2.0
 LONG_S = 0.02  # a call that takes so long needs no other before it to be warm
 STRETCH_S = 0.002  # a measurement lasts at least so long; short calls are repeated in it
 
@@ -60,7 +61,7 @@ def stretch(call: Callable[[Tensor], object], reader: Reader, calls: int, warm: 
 
 
 def interleaved(
-    calls: dict[str, Callable[[Tensor], object]], buffers: Sequence[Tensor], budget_s: float
+    calls: Mapping[str, Callable[[Tensor], object]], buffers: Sequence[Tensor], budget_s: float
 ) -> dict[str, Timing]:
     """Time each call on the rotating buffers within about `budget_s` seconds for all of them."""
     reader = Reader(buffers)
@@ -77,7 +78,9 @@ def interleaved(
         repeats[name] = max(1, round(STRETCH_S / first))
         cost = first * (repeats[name] + warm[name])
         share = int(budget_s / len(calls) / cost)
-        rounds[name] = SLOW_ROUNDS if share < ROUNDS else min(share, MOST_ROUNDS)
+        rounds[name] = min(max(share, ROUNDS), MOST_ROUNDS)
+        if cost * ROUNDS > SLOW_S:
+            rounds[name] = SLOW_ROUNDS
     found: dict[str, list[float]] = {name: [] for name in calls}
     names = list(calls)
     for turn in range(max(rounds.values())):

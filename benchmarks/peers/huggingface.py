@@ -1,6 +1,7 @@
 """What transformers' `generate` does for a token: a float32 copy, its processors, multinomial."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from transformers.generation.logits_process import (
 from benchmarks.filters import Filters
 from benchmarks.peers.base import Draw
 
-NO_IDS = torch.zeros((1, 1), dtype=torch.int64)  # these processors do not look at the prompt
+NO_IDS: Any = torch.zeros((1, 1), dtype=torch.int64)  # these processors do not look at the prompt
 
 
 def processors(filters: Filters) -> LogitsProcessorList:

@@ -15,7 +15,7 @@ Floats = NDArray[np.float32]
 
 def filtered(filters: Filters, logits: Tensor) -> Floats:
     """[B, V] weights relative to the row's largest, 0 where a filter cut."""
-    scores: Floats = logits.float().numpy() / np.float32(filters.temperature)
+    scores: NDArray[Any] = logits.float().numpy() / np.float32(filters.temperature)
     weights: Floats = np.exp(scores - scores.max(axis=-1, keepdims=True))
     size = weights.shape[-1]
     if filters.top_k is not None and filters.top_k < size:

@@ -3,24 +3,22 @@
 import torch
 from torch import Tensor
 
+import onedraw
 from benchmarks.filters import Filters
 from benchmarks.peers.base import Draw
+from onedraw import _core
 
 SEED = 1
 
 
 def prepare(filters: Filters, threads: int, logits: Tensor) -> Draw:
     """A `Sampler` with a seed; the position advances from call to call."""
-    import onedraw
-
     sampler = onedraw.Sampler(seed=SEED, **filters.arguments())
     return lambda logits: sampler(logits)
 
 
 def prepare_core(filters: Filters, threads: int, logits: Tensor) -> Draw:
     """A reused `Job` that writes into the same tokens; the position advances here too."""
-    from onedraw import _core
-
     job = _core.Job()
     job.threads = threads
     job.row_stream = True
@@ -46,6 +44,4 @@ def prepare_core(filters: Filters, threads: int, logits: Tensor) -> Draw:
 
 
 def kept(filters: Filters, logits: Tensor) -> Tensor:
-    import onedraw
-
     return onedraw.kept_mask(logits, **filters.arguments())

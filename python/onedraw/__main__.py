@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from onedraw import info
+# Not `from onedraw import info`: where torch is missing, any name of the package raises.
+from onedraw.info import main as describe
 
 __all__ = ["main"]
 
@@ -31,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["info"]:  # must work where nothing else does
-        return info.main(words[1:], program="onedraw info")
+        try:
+            return describe(words[1:], program="onedraw info")
+        except SystemExit as end:  # --help, or an option that there is not
+            return int(end.code or 0)
     try:
         from onedraw.cli.app import run
     except ModuleNotFoundError as error:

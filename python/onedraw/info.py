@@ -62,6 +62,7 @@ CPU_FEATURES = (
 # Settings that change speed, device or where models are found; never one that holds a secret.
 VARIABLES = (
     "ONEDRAW_KERNEL",
+    "ONEDRAW_CACHE",
     "OMP_NUM_THREADS",
     "OMP_WAIT_POLICY",
     "OMP_PROC_BIND",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -54,7 +54,7 @@ class Look:
 
 
 def look(
-    logits: torch.Tensor, settings: Mapping[str, Any], top: int, words: Mapping[int, str]
+    logits: torch.Tensor, settings: Mapping[str, Any], top: int, word: Callable[[int], str]
 ) -> Look:
     """Look at one row.
 
@@ -66,13 +66,13 @@ def look(
         The sampling parameters that were given, of `onedraw.sample`.
     top
         How many of the likeliest tokens to show.
-    words
+    word
         From a token's id to its text; asked only for the tokens that are shown.
 
     Examples
     --------
     >>> row = torch.tensor([2.0, 1.0, 0.0, -1.0])
-    >>> seen = look(row, {"top_k": 3, "top_p": 0.8}, 4, dict(enumerate("abcd")))
+    >>> seen = look(row, {"top_k": 3, "top_p": 0.8}, 4, "abcd".__getitem__)
     >>> [(token.text, token.kept, token.cut_by) for token in seen.tokens]
     [('a', True, None), ('b', True, None), ('c', False, 'top_p'), ('d', False, 'top_k')]
     >>> [(cut.filter, cut.left) for cut in seen.cuts]
@@ -84,9 +84,10 @@ def look(
     drawn = onedraw.probs(logits, **settings)
     masks = _masks(logits, settings, greedy)
     draw = onedraw.draw(
-        logits, **settings, seed=0, position=0, report=("entropy",), top_logprobs=top
+        logits, **settings, seed=0, position=0, report=("entropy", "kept_mass"), top_logprobs=top
     )
     assert draw.top_tokens is not None  # asked for above
+    assert draw.kept_mass is not None
     assert draw.entropy is not None
     ids = [int(i) for i in draw.top_tokens.tolist()]
     cumulative = base[ids].double().cumsum(0).tolist()
@@ -97,7 +98,7 @@ def look(
             Seen(
                 rank=rank,
                 id=i,
-                text=words[i],
+                text=word(i),
                 probability=float(base[i]),
                 cumulative=min(1.0, so_far),
                 kept=cut_by is None,

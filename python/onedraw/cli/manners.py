@@ -37,6 +37,9 @@ def mannered(command: Callable[P, None]) -> Callable[P, None]:
         except CommandError as error:
             print(f"onedraw: {error}", file=sys.stderr)
             raise typer.Exit(error.status) from None
+        except ImportError as error:  # torch, an extra, the extension: the sentence says which
+            print(str(error), file=sys.stderr)
+            raise typer.Exit(1) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:

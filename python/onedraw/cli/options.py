@@ -49,9 +49,7 @@ Ties = Annotated[
 ]
 Greedy = Annotated[
     bool,
-    typer.Option(
-        "--greedy", help="Always the likeliest token: temperature 0."
-    ),
+    typer.Option("--greedy", help="Always the likeliest token: temperature 0."),
 ]
 Model = Annotated[
     str | None,
@@ -71,13 +69,14 @@ def sampling(
     min_p: float | None,
     ties: str | None,
     greedy: bool,
+    seed: int | None = None,
 ) -> dict[str, Any]:
-    """Check the sampling options, and return those that were given."""
+    """Check the sampling options and the seed; return those that were given, without the seed."""
     if greedy:
         if temperature not in (None, 0):
             raise CommandError(f"--greedy is temperature 0, but --temperature is {temperature}", 2)
         temperature = 0.0
-    values = {
+    values: dict[str, Any] = {
         "temperature": temperature,
         "top_k": top_k,
         "top_p": top_p,
@@ -86,7 +85,7 @@ def sampling(
     }
     given = {name: value for name, value in values.items() if value is not None}
     try:
-        onedraw.SamplingParams(**given)
+        onedraw.SamplingParams(**given, seed=seed)
     except (TypeError, ValueError) as error:
         raise CommandError(str(error), 2) from None
     return given

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from onedraw.cli.look import Cut, Look
 from onedraw.cli.manners import CommandError
-from onedraw.cli.text import quoted
+from onedraw.cli.text import kept, quoted
 
 __all__ = ["label", "save"]
 
@@ -45,7 +46,9 @@ def save(seen: Look, prompt: str, path: Path) -> None:
     names = [quoted(token.text).replace("$", r"\$") for token in tokens]
     axes.set_xticklabels(names, rotation=45, ha="right", rotation_mode="anchor", fontsize=9)
     axes.set_ylabel("probability, %")
-    axes.set_title(_title(prompt), loc="left", fontsize=10)
+    axes.set_title(
+        f"{_title(prompt)}: {kept(seen.num_kept, seen.kept_mass)}", loc="left", fontsize=10
+    )
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(y=0.12)
     for height, cut in enumerate(seen.cuts):
@@ -58,9 +61,12 @@ def save(seen: Look, prompt: str, path: Path) -> None:
                 va="top",
                 fontsize=9,
                 color=INK,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
             )
     try:
-        figure.savefig(path, dpi=150)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a script that the font lacks shows as boxes
+            figure.savefig(path, dpi=150)
     except (OSError, ValueError) as error:
         raise CommandError(f"cannot write the picture to {path}: {error}", 2) from None
 

@@ -13,14 +13,15 @@ from onedraw.cli.manners import CommandError
 
 __all__ = ["Request", "from_file", "single"]
 
-OVERRIDES = ("temperature", "top_k", "top_p", "min_p", "ties", "seed")
+OVERRIDES = ("temperature", "top_k", "top_p", "min_p", "seed")
 
 
 @dataclass(frozen=True)
 class Request:
-    """One prompt; `name` and `overrides` come from a JSON record."""
+    """One prompt and where it stands; `name` and `overrides` come from a JSON record."""
 
     prompt: str
+    where: str = "the prompt"
     name: str | int | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
@@ -54,7 +55,7 @@ def from_file(path: str) -> list[Request]:
     if not lines:
         raise CommandError(f"there is no prompt in {path}", 2)
     if not _is_object(lines[0][1]):
-        return [Request(line) for _, line in lines]
+        return [Request(line, f"{path}, line {i}") for i, line in lines]
     return [_from_json(line, f"{path}, line {i}") for i, line in lines]
 
 
@@ -79,4 +80,4 @@ def _from_json(line: str, where: str) -> Request:
     if not record["prompt"]:
         raise CommandError(f"{where}: the prompt is empty", 2)
     overrides = {key: record[key] for key in OVERRIDES if record.get(key) is not None}
-    return Request(record["prompt"], record.get("id"), overrides)
+    return Request(record["prompt"], where, record.get("id"), overrides)

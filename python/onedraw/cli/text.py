@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-__all__ = ["percent", "quoted", "table"]
+__all__ = ["kept", "percent", "quoted", "table"]
 
 
 def quoted(token: str) -> str:
@@ -25,6 +25,16 @@ def percent(share: float) -> str:
     """
     value = 100 * share
     return f"{value:.1f} %" if value >= 0.1 or value == 0 else f"{value:.2g} %"
+
+
+def kept(count: int, share: float) -> str:
+    """Say what the filters left.
+
+    >>> print(kept(17, 0.9049))
+    17 tokens kept, with 90.5 % of the probability
+    """
+    noun = "token" if count == 1 else "tokens"
+    return f"{count:,} {noun} kept, with {percent(share)} of the probability"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = ()) -> str:

@@ -1,0 +1,259 @@
+"""`generate`: what the user gave, settled and checked, and then the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import _core
+from ..errors import shown
+from ..functional import Bias, Params, Values
+from . import settings
+from .callable_model import CallableDecoder
+from .checkpoint import explicit_settings
+from .details import Generation, GenerationInterrupted, Recorder
+from .huggingface import HuggingFaceDecoder, check_prompts, context_of, is_huggingface
+from .loop import Decoder, Loop
+from .prompts import read_prompts
+from .sampling import RowSampler, given_params, row_sampler
+from .stopping import Stopping, stop_strings_criteria
+from .tape import Tape
+from .watching import Watch, bar
+
+__all__ = ["generate"]
+
+
+def generate(
+    model: Callable[..., Any],
+    input_ids: Any,
+    params: Params = None,
+    *,
+    temperature: Values = None,
+    top_k: Values = None,
+    top_p: Values = None,
+    min_p: Values = None,
+    ties: str | None = None,
+    seed: Values = None,
+    stream: Values = None,
+    generator: torch.Generator | None = None,
+    do_sample: bool | None = None,
+    allowed: Tensor | None = None,
+    logit_bias: Bias = None,
+    max_new_tokens: int | Sequence[int] | Tensor | None = None,
+    min_new_tokens: int | None = None,
+    eos_token_id: int | Sequence[int] | None = None,
+    pad_token_id: int | None = None,
+    stop_strings: str | Sequence[str] | None = None,
+    tokenizer: Any = None,
+    attention_mask: Any = None,
+    context_length: int | None = None,
+    num_return_sequences: int | None = None,
+    streamer: Any = None,
+    progress: bool | None = None,
+    return_details: bool = False,
+    report: str | Sequence[str] = "all",
+    top_logprobs: int | None = None,
+) -> Any:
+    """Let a model write: prompts [B, T] -> int64 [B * num_return_sequences, T + new], prompts included.
+
+    Each step is a forward pass and one draw by `Sampler`. With a model of Hugging Face the prompts go
+    through it once, and then one token a row with a key-value cache; any other callable is called with the
+    whole context for every token.
+
+    Parameters
+    ----------
+    model : callable, or a causal language model of `transformers`
+        A callable takes int64 [b, t] and returns logits [b, t, V] (or [b, 1, V], or [b, V]: the last step
+        alone); b shrinks when rows finish.
+    input_ids : Tensor, array or lists
+        Token ids [B, T] or [T]; lists may differ in length (with a Hugging Face model).
+    params : SamplingParams, or one a request, optional
+    temperature, top_k, top_p, min_p : float or int, or one a request
+    ties : {"first", "keep"}, optional
+    allowed, logit_bias : optional
+        As in `onedraw.sample`, where a row is a request.
+    seed : int, or one a request
+        From an int each request gets a seed of its own, by its index: ``onedraw.seeds(seed, range(B))``.
+        Give those of the whole run where the batch is a part of it. Without: one int, taken once from
+        `generator`, by default torch's own.
+    stream : int, or one a request
+        Sample j of a request draws from stream + j.
+    do_sample : bool, optional
+        False is greedy. By default what the checkpoint sets, unless a sampling argument is given.
+    max_new_tokens : int, or one a request
+        By default what the checkpoint sets, else 128, or as many as fit into the model's context.
+    min_new_tokens : int
+        No end token before.
+    eos_token_id : int or several
+        Tokens that finish a row; by default the checkpoint's, [] for none.
+    pad_token_id : int
+        What follows in a finished row; by default the checkpoint's, else the first end token, else 0.
+    stop_strings : str or several
+        A row finishes with the token that completes one of them (transformers' `StopStringCriteria`);
+        needs `tokenizer`.
+    attention_mask : Tensor or lists
+        [B, T], 0 on the padding, which is on the left; Hugging Face models only.
+    context_length : int
+        Show the model so many of the newest tokens at most. For a Hugging Face model each token beyond
+        costs a pass over all of these.
+    num_return_sequences : int
+        Samples of each request, in adjacent rows.
+    streamer : object with put(tokens) and end()
+        As transformers' `TextStreamer`: gets the prompts, then one token a row. `end` is called in any case.
+    progress : bool, optional
+        A bar on stderr. By default for eight rows or more, on a terminal, after two seconds.
+    return_details : bool
+        Return a `Generation`, with the record of each token.
+    report, top_logprobs
+        What the record holds, as in `onedraw.draw`: by default all, and 5 alternatives (or V).
+
+    Returns
+    -------
+    Tensor or Generation
+        On the device of the model. A finished row goes on with pad; no column is all pad but of the prompt.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Names the parameter, what is allowed and what was given.
+    BadRowError
+        A row of logits has a NaN, or nothing left to draw; rows are those of the result.
+    GenerationInterrupted
+        A KeyboardInterrupt, with what there is so far in `result`.
+
+    Notes
+    -----
+    For a Hugging Face model an explicit argument wins over what the checkpoint's generation config sets
+    explicitly, which wins over off; defaults of the config's class (top_k=50) are not taken. The details
+    say what was used.
+
+    The tokens are a function of the logits, the parameters, seed, stream and position (the index of the
+    token in its request, prompt included, padding not). So a request's text does not depend on its batch
+    mates, on padding or on order, as long as its logits do not. But a matrix product over another batch may
+    round its logits otherwise; such a small change seldom changes a token, though it can.
+
+    Finished rows leave the batch, and the tokens are written to one buffer.
+
+    Examples
+    --------
+    The classic exercise: a function from token ids to logits, started with token 0.
+
+    >>> import onedraw, torch
+    >>> table = torch.randn(10, 10, generator=torch.Generator().manual_seed(0))  # a bigram model
+    >>> start = torch.zeros(1, 1, dtype=torch.int64)
+    >>> text = onedraw.generate(lambda ids: table[ids], start, max_new_tokens=5, seed=0)
+    >>> text.shape
+    torch.Size([1, 6])
+    >>> longer = onedraw.generate(lambda ids: table[ids], start, max_new_tokens=9, seed=0)
+    >>> bool((longer[:, :6] == text).all())
+    True
+
+    Three samples of one prompt, with the record of each token:
+
+    >>> run = onedraw.generate(lambda ids: table[ids], [[0, 3]], max_new_tokens=4, top_k=3, seed=1,
+    ...                        num_return_sequences=3, return_details=True)
+    >>> run.sequences.shape, run.finish_reasons
+    (torch.Size([3, 6]), ['length', 'length', 'length'])
+    >>> int(run.draws.rank.max()) <= 3
+    True
+    """
+    pretrained = is_huggingface(model)
+    if not callable(model):
+        raise TypeError(f"model must be callable, got {shown(model)}")
+    checkpoint = explicit_settings(model) if pretrained else {}
+    eos = settings.end_tokens(eos_token_id, checkpoint)
+    pad = settings.pad_token(pad_token_id, checkpoint, eos)
+    prompts = read_prompts(input_ids, attention_mask, pad)
+    if pretrained:
+        prompts = prompts.to(model.device)  # type: ignore[attr-defined]
+        check_prompts(model, prompts)
+    elif prompts.mask is not None:
+        raise ValueError(
+            "attention_mask must be left out, and prompts of one length given, where model is a plain "
+            "callable: it would see the padding as text; got prompts of different lengths"
+        )
+    requests, width = prompts.tokens.shape
+    given = given_params(params, requests, temperature, top_k, top_p, min_p, ties, seed, stream)
+    if context_length is not None:
+        context_length = settings.count("context_length", context_length, 1)
+    lengths = settings.new_tokens(max_new_tokens, checkpoint, requests, width)
+    limits = lengths.most
+    if pretrained and context_length is None and (context := context_of(model)) is not None:
+        limits = settings.bound(lengths, prompts.lengths, context)
+    least = settings.least_tokens(min_new_tokens, checkpoint, limits)
+    many = num_return_sequences
+    many = many if many is not None else checkpoint.get("num_return_sequences", 1)
+    samples = settings.count("num_return_sequences", many, 1)
+    texts = settings.strings(stop_strings, checkpoint, tokenizer)
+    drawn = row_sampler(
+        given,
+        checkpoint,
+        do_sample=do_sample,
+        generator=generator,
+        allowed=allowed,
+        logit_bias=logit_bias,
+        lengths=prompts.lengths,
+        samples=samples,
+    )
+    device = prompts.tokens.device
+    limits = limits.to(device).repeat_interleave(samples)
+    longest = int(limits.max()) if limits.numel() else 0
+    tape = Tape(prompts.tokens.repeat_interleave(samples, 0), longest, pad)
+    stopping = Stopping(limits, eos, stop_strings_criteria(texts, tokenizer) if texts else None)
+    recorder = None
+    if return_details:
+        recorder = Recorder(requests * samples, longest, report, top_logprobs)
+    decoder: Decoder
+    if pretrained:
+        decoder = HuggingFaceDecoder(model, tape, prompts, samples, context_length)
+    else:
+        decoder = CallableDecoder(model, tape, samples, context_length)
+    progress_bar = bar(
+        progress, requests * samples, int(limits.sum()), streamed=streamer is not None
+    )
+    loop = Loop(
+        decoder,
+        drawn.sampler,
+        tape,
+        stopping,
+        Watch(streamer, progress_bar),
+        recorder,
+        min_new=least,
+        eos=eos,
+        allowed=drawn.allowed,
+    )
+    try:
+        with torch.no_grad():
+            loop.watch.prompt(prompts.tokens)
+            loop.run()
+    except KeyboardInterrupt:
+        raise GenerationInterrupted(_outcome(loop, drawn, prompts.lengths, samples)) from None
+    finally:
+        loop.watch.end()
+    return _outcome(loop, drawn, prompts.lengths, samples)
+
+
+def _outcome(
+    loop: Loop, drawn: RowSampler, prompt_lengths: Tensor, samples: int
+) -> Tensor | Generation:
+    """The tokens, or all that is known, up to the last finished step."""
+    tape, new = loop.tape, loop.stopping.count
+    last = tape.start + (int(new.max()) if new.numel() else 0)
+    sequences = tape.tokens[:, :last].contiguous()
+    if loop.recorder is None:
+        return sequences
+    return Generation(
+        sequences=sequences,
+        draws=loop.recorder.finish(new, tape.pad),
+        prompt_lengths=prompt_lengths.repeat_interleave(samples),
+        new_lengths=new,
+        finish_reasons=loop.stopping.reasons(),
+        params=drawn.params,
+        seed=drawn.seed,
+        spec_version=_core.SPEC_VERSION,
+        seconds=loop.seconds,
+        sampling_seconds=loop.sampling_seconds,
+    )

@@ -1,0 +1,98 @@
+"""A key-value cache whose memory grows by doubling, where transformers' own copies all of it each token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from transformers.cache_utils import CacheLayerMixin, DynamicCache, DynamicLayer
+
+__all__ = ["GrowingLayer", "attends", "new_cache"]
+
+SPARE = 64  # tokens of room at first: a prompt that ends soon wastes little
+
+
+class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+    """Keys and values [B, H, T, D] of one layer, as views of buffers [B, H, room, D]."""
+
+    def __init__(self, longest: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.longest = longest  # never more room than this
+        self.length = 0
+        self.buffers: tuple[Tensor, Tensor] | None = None
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Append keys and values [B, H, t, D]; returns all of them."""
+        first, last = self.length, self.length + key_states.shape[-2]
+        if self.buffers is None or last > self.buffers[0].shape[-2]:
+            self._grow(key_states, value_states, last)
+        assert self.buffers is not None
+        keys, values = self.buffers
+        keys[:, :, first:last] = key_states
+        values[:, :, first:last] = value_states
+        return self._show(last)
+
+    def _grow(self, key_states: Tensor, value_states: Tensor, needed: int) -> None:
+        room = max(needed, min(self.longest, max(2 * self.length, needed + SPARE)))
+        new = tuple(
+            states.new_empty((*states.shape[:2], room, states.shape[-1]))
+            for states in (key_states, value_states)
+        )
+        if self.buffers is not None:
+            for target, source in zip(new, self.buffers, strict=True):
+                target[:, :, : self.length] = source[:, :, : self.length]
+        self.buffers = (new[0], new[1])
+        self.dtype, self.device = key_states.dtype, key_states.device
+        self.is_initialized = True
+
+    def _show(self, length: int) -> tuple[Tensor, Tensor]:
+        """Let `keys` and `values`, which transformers reads, be the first `length` tokens."""
+        assert self.buffers is not None
+        keys, values = (buffer[:, :, :length] for buffer in self.buffers)
+        self.length, self.keys, self.values = length, keys, values
+        return keys, values
+
+    def get_seq_length(self) -> int:
+        """How many tokens are in the cache."""
+        return self.length
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep some rows of the batch."""
+        self._rebuild(lambda filled: filled.index_select(0, indices))
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat each row of the batch."""
+        self._rebuild(lambda filled: filled.repeat_interleave(repeats, 0))
+
+    def _rebuild(self, change: Any) -> None:
+        """Put the rows that `change` makes of the filled part into new buffers with as much room."""
+        if self.buffers is None:
+            return
+        room = self.buffers[0].shape[-2]
+        new = []
+        for buffer in self.buffers:
+            filled = change(buffer[:, :, : self.length])
+            target = filled.new_empty((*filled.shape[:2], room, filled.shape[-1]))
+            target[:, :, : self.length] = filled
+            new.append(target)
+        self.buffers = (new[0], new[1])
+        self._show(self.length)
+
+
+def new_cache(config: Any, longest: int) -> DynamicCache:
+    """transformers' cache for a model with `config`, with our layers in the place of its plain ones.
+
+    Layers of another kind (sliding window, linear attention) stay what they are.
+    """
+    cache = DynamicCache(config=config)
+    cache.layers = [
+        GrowingLayer(longest) if type(layer) is DynamicLayer else layer for layer in cache.layers
+    ]
+    return cache
+
+
+def attends(cache: DynamicCache) -> bool:
+    """Whether any layer looks back at tokens: a purely recurrent model takes no mask after the prompt."""
+    return not cache.layers or any(isinstance(layer, CacheLayerMixin) for layer in cache.layers)

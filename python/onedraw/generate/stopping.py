@@ -1,0 +1,86 @@
+"""When a row is finished: at an end token, at a stop string, at its number of tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..arrays import plain
+from .tape import Tape
+
+__all__ = ["REASONS", "Stopping", "stop_strings_criteria", "without"]
+
+REASONS = ("interrupted", "eos", "stop_string", "length")
+RUNNING, EOS, STOP_STRING, LENGTH = range(4)
+
+
+class Stopping:
+    """Which of R rows are finished, and why.
+
+    Parameters
+    ----------
+    limits : Tensor
+        int64 [R]: how many new tokens a row may have.
+    eos : tuple of int
+        Tokens that finish a row; they are part of it.
+    criteria : callable, optional
+        Token ids [R, L] to bool [R]: transformers' StopStringCriteria.
+    """
+
+    def __init__(self, limits: Tensor, eos: tuple[int, ...], criteria: Any = None) -> None:
+        self.limits = limits
+        self.first_limit = int(limits.min()) if limits.numel() else 0
+        self.eos = torch.tensor(eos, dtype=torch.int64, device=limits.device) if eos else None
+        self.criteria = criteria
+        self.done = limits == 0
+        self.count = torch.zeros_like(limits)  # new tokens of each row
+        self.reason = torch.full_like(limits, RUNNING, dtype=torch.int8)
+        self.reason[self.done] = LENGTH
+
+    def observe(self, tape: Tape, column: Tensor) -> None:
+        """Take in the newest `column` [R] of `tape`, pad where a row was finished before. No synchronisation."""
+        column.masked_fill_(self.done, tape.pad)
+        self.count += ~self.done
+        if self.eos is not None:
+            hit = column == self.eos if self.eos.numel() == 1 else torch.isin(column, self.eos)
+            self._finish(hit, EOS)
+        if self.criteria is not None:
+            self._finish(self.criteria(tape.tokens[:, : tape.end], None), STOP_STRING)
+        if tape.end - tape.start >= self.first_limit:
+            self._finish(self.count >= self.limits, LENGTH)
+
+    def _finish(self, hit: Tensor, reason: int) -> None:
+        new = hit & ~self.done
+        self.reason.masked_fill_(new, reason)
+        self.done |= new
+
+    def reasons(self) -> list[str]:
+        """Why each row ended."""
+        return [REASONS[code] for code in self.reason.tolist()]
+
+
+def stop_strings_criteria(strings: list[str], tokenizer: Any) -> Any:
+    """transformers' own criteria for `strings`, so that they mean the same here."""
+    try:
+        from transformers import StopStringCriteria
+    except ImportError:
+        raise ImportError("stop_strings need transformers: pip install 'onedraw[hf]'") from None
+    return StopStringCriteria(tokenizer, strings)
+
+
+def without(allowed: Any, tokens: tuple[int, ...], vocab: int) -> Tensor:
+    """`allowed` (bool or int32 bitmask, [C] or [R, C]; None: all) with `tokens` taken out, as a copy."""
+    ids = [token for token in tokens if token < vocab]
+    if allowed is None:
+        mask = torch.ones(vocab, dtype=torch.bool)
+    else:
+        mask = plain(allowed, "allowed").clone()
+    if mask.dtype is torch.int32:
+        for token in ids:
+            bit = 1 << token % 32
+            mask[..., token // 32] &= ~(bit - 2**32 if bit == 2**31 else bit)
+    else:
+        mask[..., ids] = False
+    return mask

@@ -1,0 +1,67 @@
+"""Showing a run while it happens: a streamer that gets the tokens, a bar that counts them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from torch import Tensor
+
+__all__ = ["Watch", "bar"]
+
+LONG = 8  # rows from which on a run on a terminal shows a bar by itself ...
+DELAY = 2.0  # ... once it has taken so many seconds
+
+
+def bar(progress: bool | None, rows: int, total: int, *, streamed: bool) -> Any:
+    """A bar of tqdm (which comes with transformers) for `total` tokens, or None."""
+    if progress is False or (
+        progress is None and (streamed or rows < LONG or not sys.stderr.isatty())
+    ):
+        return None
+    try:
+        from tqdm import tqdm  # type: ignore[import-untyped]
+    except ImportError:
+        if progress:
+            raise ImportError("progress=True needs tqdm: pip install 'onedraw[hf]'") from None
+        return None
+    return tqdm(
+        total=total,
+        unit=" tokens",
+        delay=0 if progress else DELAY,
+        leave=bool(progress),
+    )
+
+
+class Watch:
+    """Who gets to see the tokens. The streamer is one of transformers' kind: put(prompt), put(tokens), end()."""
+
+    def __init__(self, streamer: Any, progress: Any) -> None:
+        for name in ("put", "end"):
+            if streamer is not None and not callable(getattr(streamer, name, None)):
+                raise TypeError(
+                    f"streamer must have put(tokens) and end(), got a {type(streamer).__name__}"
+                )
+        self.streamer, self.progress = streamer, progress
+        self.at_once = streamer is not None
+
+    def prompt(self, tokens: Tensor) -> None:
+        """Show the prompts [B, T]."""
+        if self.streamer is not None:
+            self.streamer.put(tokens.cpu())
+
+    def step(self, column: Tensor, running: int) -> None:
+        """Show one token a row, [R], pad where a row has finished."""
+        if self.streamer is not None:
+            self.streamer.put(column.cpu().clone())
+        if self.progress is not None:
+            self.progress.update(running)
+
+    def end(self) -> None:
+        """Let the streamer write what it held back, and close the bar."""
+        try:
+            if self.streamer is not None:
+                self.streamer.end()
+        finally:
+            if self.progress is not None:
+                self.progress.close()

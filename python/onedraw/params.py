@@ -1,0 +1,271 @@
+"""What the user typed: the numbers a draw is made with, checked against one table of rules.
+
+Every error names the parameter, what is allowed and what was given. Nothing is clamped.
+"""
+
+from __future__ import annotations
+
+import numbers
+import operator
+from ctypes import c_float
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .arrays import check_memory, plain
+from .errors import shown
+
+__all__ = [
+    "BAD_TOKEN",
+    "FIELDS",
+    "MIN_P",
+    "POSITION",
+    "SEED",
+    "STREAM",
+    "TEMPERATURE",
+    "TOP_K",
+    "TOP_P",
+    "PerRow",
+    "Rule",
+    "SamplingParams",
+    "merge",
+    "number",
+    "per_row",
+    "ties_keep",
+]
+
+Number: TypeAlias = int | float
+# What the binding takes: a number for all rows, or a tensor [B] (float32, or int64) with one a row.
+PerRow: TypeAlias = Number | Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one parameter may be. Real ones are rounded to float32, and then checked."""
+
+    name: str
+    allowed: str
+    real: bool
+    off: Number
+    low: Number
+    high: Number
+    zero: bool = False  # 0 is allowed besides [low, high]
+
+
+SMALLEST = 2.0**-149  # the least positive float32
+TEMPERATURE = Rule(
+    "temperature",
+    "0 (greedy) or in [1e-6, 1e6]",
+    real=True,
+    off=1.0,
+    low=c_float(1e-6).value,
+    high=1e6,
+    zero=True,
+)
+TOP_K = Rule("top_k", "an integer >= -1 (0 and -1 are off)", False, off=0, low=-1, high=2**63 - 1)
+TOP_P = Rule("top_p", "in (0, 1]", real=True, off=1.0, low=SMALLEST, high=1.0)
+MIN_P = Rule("min_p", "in [0, 1]", real=True, off=0.0, low=SMALLEST, high=1.0, zero=True)
+SEED = Rule("seed", "an integer in [-2^63, 2^64 - 1]", False, off=0, low=-(2**63), high=2**64 - 1)
+STREAM = Rule("stream", "an integer in [0, 2^32 - 1]", False, off=0, low=0, high=2**32 - 1)
+POSITION = Rule("position", "an integer in [0, 2^32 - 1]", False, off=0, low=0, high=2**32 - 1)
+BAD_TOKEN = Rule("bad_token", "a token id >= 0", False, off=0, low=0, high=2**22 - 1)
+
+TIES = {None: False, "first": False, "keep": True}
+INTEGER_DTYPES = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+REAL_DTYPES = {torch.float32, torch.float64, torch.float16, torch.bfloat16} | INTEGER_DTYPES
+
+
+def _refuse(rule: Rule, value: object, at: str, error: type[Exception]) -> Exception:
+    return error(f"{rule.name}{at} must be {rule.allowed}, got {shown(value)}")
+
+
+def number(rule: Rule, value: object, at: str = "") -> Number:
+    """One number under `rule`: a float that float32 holds, or an int. `at` is the row, as "[3]"."""
+    if rule.real:
+        return _real(rule, value, at)
+    if type(value) is not int:
+        if isinstance(value, (bool, np.bool_)) or not hasattr(type(value), "__index__"):
+            raise _refuse(rule, value, at, TypeError)
+        value = operator.index(value)  # type: ignore[arg-type]
+    if not rule.low <= value <= rule.high:
+        raise _refuse(rule, value, at, ValueError)
+    return value
+
+
+def _real(rule: Rule, value: object, at: str) -> float:
+    if type(value) is not float:
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise _refuse(rule, value, at, TypeError)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise _refuse(rule, value, at, ValueError) from None
+    rounded: float = c_float(value).value
+    # A number so small that float32 makes it 0 is not 0.
+    if rule.low <= rounded <= rule.high or (rule.zero and value == 0):
+        return rounded
+    raise _refuse(rule, value, at, ValueError)
+
+
+def signed(seed: int) -> int:
+    """A seed's 64 bits as the int64 that a tensor of seeds holds."""
+    return seed - 2**64 if seed >= 2**63 else seed
+
+
+def per_row(rule: Rule, value: object) -> PerRow:
+    """A number for all rows, or a list, tuple, tensor or array with one a row, checked.
+
+    Returns the number, or a contiguous tensor [B] on the CPU (float32, or int64), which may share
+    the memory of `value`. A `None` in a list is off for that row.
+    """
+    if type(value) is float or type(value) is int:
+        return number(rule, value)
+    if isinstance(value, (Tensor, np.ndarray)):
+        return _tensor(rule, plain(value, rule.name))
+    if isinstance(value, (list, tuple, range)):
+        values = [
+            rule.off if v is None else number(rule, v, f"[{row}]") for row, v in enumerate(value)
+        ]
+        if rule is SEED:
+            values = [signed(int(v)) for v in values]
+        return torch.tensor(values, dtype=torch.float32 if rule.real else torch.int64, device="cpu")
+    return number(rule, value)
+
+
+def _tensor(rule: Rule, value: Tensor) -> PerRow:
+    if value.device.type != "cpu":
+        raise ValueError(
+            f"{rule.name} must be on the device of the logits (cpu), got a tensor on {value.device}"
+        )
+    check_memory(value, rule.name)
+    seed64 = rule is SEED and value.dtype is torch.uint64
+    if not seed64 and value.dtype not in (REAL_DTYPES if rule.real else INTEGER_DTYPES):
+        kind = "a real" if rule.real else "an integer"
+        raise TypeError(
+            f"{rule.name} must be a tensor of {kind} dtype ({rule.allowed}), got {shown(value)}"
+        )
+    if value.dim() == 0:
+        return number(rule, value.item())
+    if value.dim() != 1:
+        raise ValueError(f"{rule.name} must be a number or one a row ([B]), got {shown(value)}")
+    value = value.detach().resolve_neg()
+    if seed64:
+        return value.contiguous().view(torch.int64)
+    result = value.to(torch.float32 if rule.real else torch.int64).contiguous()
+    if rule is SEED or result.numel() == 0:
+        return result
+    least, most = torch.aminmax(result)
+    if not (rule.low <= least.item() and most.item() <= rule.high):  # not so of a NaN
+        fine = (result >= rule.low) & (result <= rule.high)
+        if rule.zero:
+            fine |= value == 0
+        if not bool(fine.all()):
+            row = int(fine.to(torch.int8).argmin())
+            raise _refuse(rule, value[row].item(), f"[{row}]", ValueError)
+    return result
+
+
+def ties_keep(ties: object) -> bool:
+    """Whether tokens equal to the last kept one are kept too: `ties` is "first", "keep" or None."""
+    try:
+        return TIES[ties]  # type: ignore[index]
+    except (KeyError, TypeError):
+        raise ValueError(f"ties must be 'first' or 'keep', got {shown(ties)}") from None
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """The numbers of a request's draws: frozen, hashable, and checked when it is made.
+
+    Parameters
+    ----------
+    temperature : float, optional
+        0 is greedy; else in [1e-6, 1e6]. None is 1.
+    top_k : int, optional
+        Keep the `top_k` likeliest tokens. 0, -1 and None are off.
+    top_p : float, optional
+        Keep the shortest prefix of probability at least `top_p`, in (0, 1]. 1 and None are off.
+    min_p : float, optional
+        Keep the tokens at least `min_p` times as likely as the likeliest, in [0, 1]. 0 and None
+        are off.
+    ties : {"first", "keep"}, optional
+        At the cut of top-k and top-p: keep exactly the first (None, "first"), or all that are
+        equal. One for all rows of a call.
+    seed : int, optional
+        In [-2^63, 2^64 - 1].
+    stream : int, optional
+        In [0, 2^32 - 1]: sample j of one request draws from stream j.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Names the parameter, what is allowed, and what was given.
+
+    Notes
+    -----
+    The meanings are those of Hugging Face and vLLM, except for ties. What a request needs besides
+    the draw (how many tokens, where to stop) is not here.
+
+    Examples
+    --------
+    >>> import onedraw, torch
+    >>> creative = onedraw.SamplingParams(temperature=1.2, min_p=0.05)
+    >>> logits = torch.zeros(2, 10)
+    >>> onedraw.kept_mask(logits, params=[creative, onedraw.SamplingParams(top_k=3)]).sum(-1)
+    tensor([10,  3])
+    """
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    ties: str | None = None
+    seed: int | None = None
+    stream: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check every field that is given."""
+        for rule in (TEMPERATURE, TOP_K, TOP_P, MIN_P, SEED, STREAM):
+            value = getattr(self, rule.name)
+            if value is not None:
+                number(rule, value)
+        ties_keep(self.ties)
+
+
+FIELDS = tuple(field.name for field in fields(SamplingParams))
+
+
+def merge(params: object, *given: Any) -> tuple[Any, ...]:
+    """What a call is made with: the keywords `given` (in FIELDS' order), and `params` for the rest.
+
+    From a list of SamplingParams each value is a list with one a row, or None.
+    """
+    if isinstance(params, SamplingParams):
+        pairs = zip(FIELDS, given, strict=True)
+        return tuple(getattr(params, name) if v is None else v for name, v in pairs)
+    if not isinstance(params, (list, tuple)):
+        raise TypeError(
+            f"params must be a SamplingParams or a list with one a row, got {shown(params)}"
+        )
+    for row, entry in enumerate(params):
+        if not isinstance(entry, SamplingParams):
+            raise TypeError(f"params[{row}] must be a SamplingParams, got {shown(entry)}")
+    merged = []
+    for name, value in zip(FIELDS, given, strict=True):
+        column = [getattr(entry, name) for entry in params]
+        if value is None and any(v is not None for v in column):
+            merged.append(_one_ties(column) if name == "ties" else column)
+        else:
+            merged.append(value)
+    return tuple(merged)
+
+
+def _one_ties(column: list[str | None]) -> str:
+    """The `ties` of a call, of which there is one: every row's, None being "first"."""
+    kept = {v or "first" for v in column}
+    if len(kept) > 1:
+        raise ValueError("ties must be the same for every row of params, got 'first' and 'keep'")
+    return kept.pop()

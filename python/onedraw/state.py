@@ -1,0 +1,165 @@
+"""What a Sampler remembers from one draw to the next, the position apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _core, ops
+from .arrays import own, plain
+from .edits import set_edits
+from .errors import shown
+from .params import MIN_P, TEMPERATURE, TOP_K, TOP_P, PerRow, Rule, per_row
+from .randomness import Noise, check_range, largest
+
+__all__ = [
+    "State",
+    "loaded",
+    "own_bias",
+    "own_filters",
+    "own_mask",
+    "requests_in",
+    "row_numbers",
+    "saved",
+    "set_state",
+]
+
+VERSIONS = {"format": 1, "spec_version": _core.SPEC_VERSION}
+FILTERS = (TEMPERATURE, TOP_K, TOP_P, MIN_P)
+
+
+def own_filters(*given: Any) -> dict[str, PerRow | None]:
+    """Checked copies of the filters' parameters, in the order of FILTERS, by name."""
+    return {
+        rule.name: None if value is None else own(per_row(rule, value))
+        for rule, value in zip(FILTERS, given, strict=True)
+    }
+
+
+def own_mask(allowed: Any) -> Tensor | None:
+    """A copy of `allowed`."""
+    mask: Tensor | None = None if allowed is None else own(plain(allowed, "allowed"))
+    return mask
+
+
+def own_bias(logit_bias: Any) -> Any:
+    """A copy of `logit_bias`; of a number or None, itself."""
+    if isinstance(logit_bias, (list, tuple)):
+        return [own_bias(row) for row in logit_bias]
+    if isinstance(logit_bias, Mapping):
+        return dict(logit_bias)
+    return own(plain(logit_bias, "logit_bias")) if hasattr(logit_bias, "__dlpack__") else logit_bias
+
+
+@dataclass(frozen=True)
+class State:
+    """The settings of B requests; None is off or not known yet."""
+
+    requests: int | None
+    temperature: PerRow | None
+    top_k: PerRow | None
+    top_p: PerRow | None
+    min_p: PerRow | None
+    ties_keep: bool
+    bad_token: int
+    seed: PerRow | None  # None: taken at the first draw
+    stream: PerRow
+    row_stream: bool  # row r draws from stream + r
+    allowed: Tensor | None
+    logit_bias: Any
+
+    def greedy(self) -> bool:
+        """Whether no row needs noise."""
+        return not isinstance(self.temperature, Tensor) and self.temperature == 0
+
+    def select(self, rows: Tensor) -> State:
+        """The settings of some rows [n], in that order."""
+        chosen: dict[str, Any] = {"requests": rows.numel()}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in ("allowed", "logit_bias"):
+                if isinstance(value, (list, tuple)):
+                    chosen[field.name] = [value[row] for row in rows.tolist()]
+                elif isinstance(value, Tensor) and value.dim() > 1:
+                    chosen[field.name] = value[rows]
+            elif isinstance(value, Tensor):
+                chosen[field.name] = value[rows]
+        if self.row_stream:  # a row keeps the stream that its number gave it
+            check_range("stream", largest(self.stream), self.requests or 0, "row")
+            chosen["stream"] = self.stream + rows
+            chosen["row_stream"] = False
+        return replace(self, **chosen)
+
+
+def set_state(
+    job: _core.Job, x: Tensor, state: State, position: PerRow, fallback: str | None = None
+) -> None:
+    """Give a new `job` everything of `state` for the checked logits `x`."""
+    requests = ops.requests_of(x)
+    for rule in FILTERS:
+        value = getattr(state, rule.name)
+        if value is not None:
+            job.set(rule.name, ops.check_length(rule.name, value, requests))
+    job.ties_keep = state.ties_keep
+    job.bad_token = ops.check_bad_token(state.bad_token, x.shape[-1])
+    key = Noise(0 if state.seed is None else state.seed, state.stream, position, state.row_stream)
+    ops.set_noise(job, key, requests, ops.steps_of(x))
+    set_edits(job, x, state.allowed, state.logit_bias, fallback)
+
+
+def saved(state: State, position: PerRow, bad: Tensor | None) -> dict[str, Any]:
+    """Give the whole of a Sampler as plain values and copies of tensors, by name."""
+    values = {field.name: own_bias(getattr(state, field.name)) for field in fields(state)}
+    return {**VERSIONS, "position": own(position), "bad": own(bad), **values}
+
+
+def loaded(record: dict[str, Any]) -> tuple[State, PerRow, Tensor | None]:
+    """What `saved` was given, from what it gave."""
+    expected = {*VERSIONS, "position", "bad", *(field.name for field in fields(State))}
+    if not isinstance(record, dict) or set(record) != expected:
+        given = sorted(map(str, record)) if isinstance(record, dict) else shown(record)
+        raise ValueError(f"state must be a dict with the keys {sorted(expected)}, got {given}")
+    values = {name: own_bias(value) for name, value in record.items()}
+    for name, version in VERSIONS.items():
+        value = values.pop(name)
+        if value != version:
+            raise ValueError(
+                f"state must have the {name} {version} (another one's tokens would differ), "
+                f"got {shown(value)}"
+            )
+    position, bad = values.pop("position"), values.pop("bad")
+    return State(**values), position, bad
+
+
+def requests_in(known: int | None, values: dict[str, PerRow | None]) -> int | None:
+    """B, as the one length of everything that has one value a row; None where nothing has."""
+    source = "this Sampler"
+    for name, value in values.items():
+        if isinstance(value, Tensor):
+            if known is not None and known != value.shape[0]:
+                raise ValueError(
+                    f"{name} must have one value a row, {known} as {source}, got {value.shape[0]}"
+                )
+            known, source = value.shape[0], name
+    return known
+
+
+def row_numbers(rows: object, requests: int) -> Tensor:
+    """What `select` is given, row numbers or a bool tensor [requests], as int64 [n]."""
+    if isinstance(rows, Tensor) and rows.dtype is torch.bool:
+        if rows.shape != (requests,):
+            raise ValueError(
+                f"rows must be a bool tensor [{requests}] or row numbers, got {shown(rows)}"
+            )
+        return rows.cpu().nonzero().flatten()
+    rule = Rule(
+        "rows", f"row numbers in [0, {requests - 1}]", False, off=0, low=0, high=requests - 1
+    )
+    chosen = per_row(rule, rows)
+    if not isinstance(chosen, Tensor):
+        raise TypeError(f"rows must be a list or tensor of {rule.allowed}, got {shown(rows)}")
+    return chosen

@@ -1,0 +1,319 @@
+"""The commands, in this process, with a tiny model."""
+
+import io
+import json
+import sys
+
+import pytest
+import tiny_model
+import torch
+
+import onedraw
+from onedraw.__main__ import main
+
+pytest.importorskip("typer")
+pytest.importorskip("transformers")
+
+PROMPT = "The man walked the cat"
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return str(tiny_model.save(tmp_path_factory.mktemp("tiny")))
+
+
+@pytest.fixture(autouse=True)
+def no_input(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+
+
+@pytest.fixture
+def run(folder, capsys):
+    """Run a command on the tiny model: (exit status, output, what was said on standard error)."""
+
+    def command(*words):
+        if words[0] in ("generate", "inspect"):
+            words = (words[0], "--model", folder, *words[1:])
+        status = main([str(word) for word in words])
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        assert "\x1b" not in said.out + said.err  # nothing here is a terminal
+        return status, said.out, said.err
+
+    return command
+
+
+def records(out):
+    return [json.loads(line) for line in out.splitlines()]
+
+
+@pytest.mark.parametrize("command", ["generate", "inspect", "bench", "info"])
+def test_help(run, command):
+    status, out, _ = run(command, "--help")
+    assert status == 0
+    assert command == "info" or f"\n    onedraw {command} " in out  # the examples, as they are typed
+
+
+def test_the_list_of_commands(run):
+    for words in (["--help"], ["-h"]):
+        status, out, _ = run(*words)
+        assert status == 0
+        assert all(command in out for command in ("generate", "inspect", "bench", "info"))
+
+
+def test_no_or_an_unknown_command_is_a_usage_error(run):
+    assert main([]) == 2
+    assert run("sing")[0] == 2
+    assert run("generate", "a", "--loud")[0] == 2
+
+
+def test_version(run):
+    status, out, _ = run("--version")
+    assert status == 0
+    assert out == f"onedraw {onedraw.__version__}, specification {onedraw.SPEC_VERSION}\n"
+
+
+def test_generate_writes_text_and_one_line_on_stderr(run):
+    status, out, err = run("generate", PROMPT, "--seed", 7, "--max-new-tokens", 12)
+    assert status == 0
+    assert out.startswith(PROMPT)
+    assert len(out) > len(PROMPT) + 1
+    assert err.count("\n") == 1
+    for word in ("12 tokens,", "tokens/s,", "us a token spent sampling,", "seed 7"):
+        assert word in err
+
+
+def test_the_seed_decides(run):
+    words = ("generate", PROMPT, "--max-new-tokens", 12)
+    first, again, other = (run(*words, "--seed", seed)[1] for seed in (7, 7, 8))
+    assert first == again != other
+
+
+def test_without_a_seed_one_is_made_and_told(run):
+    words = ("generate", PROMPT, "--max-new-tokens", 8)
+    _, out, err = run(*words)
+    seed = err.rpartition(" ")[2].strip()
+    assert run(*words, "--seed", seed)[1] == out
+
+
+def test_streamed_and_recorded_text_are_the_same(run):
+    words = ("generate", PROMPT, "--seed", 3, "--max-new-tokens", 40)
+    streamed = run(*words, "--no-echo")[1]
+    (record,) = records(run(*words, "--json")[1])
+    assert record["text"] + "\n" == streamed
+    assert record["prompt"] == PROMPT
+    assert record["num_tokens"] == 40
+    assert record["finish_reason"] == "length"
+    assert record["seed"] == 3
+
+
+def test_greedy(run):
+    _, out, err = run("generate", PROMPT, "--greedy", "--max-new-tokens", 8)
+    assert run("generate", PROMPT, "--temperature", 0, "--max-new-tokens", 8)[1] == out
+    assert "greedy" in err
+
+
+def test_several_samples(run):
+    words = ("generate", PROMPT, "--num", 3, "--seed", 1, "--max-new-tokens", 6)
+    _, out, _ = run(*words)
+    assert [f"--- {i} of 3" in out for i in (1, 2, 3)] == [True] * 3
+    rows = records(run(*words, "--json")[1])
+    assert [row["sample"] for row in rows] == [0, 1, 2]
+    assert len({row["text"] for row in rows}) == 3
+    single = records(run("generate", PROMPT, "--seed", 1, "--max-new-tokens", 6, "--json")[1])
+    assert single[0]["text"] == rows[0]["text"]
+
+
+def test_details(run):
+    words = ("generate", PROMPT, "--seed", 1, "--max-new-tokens", 5, "--top-k", 9, "--details")
+    _, out, _ = run(*words)
+    assert "probability" in out
+    assert "entropy" in out
+    (row,) = records(run(*words, "--json")[1])
+    assert len(row["tokens"]) == 5
+    for token in row["tokens"]:
+        assert token["num_kept"] == 9
+        assert 1 <= token["rank"] <= 9
+        assert len(token["top_tokens"]) == 5
+    assert "".join(token["text"] for token in row["tokens"]) == row["text"]
+
+
+def test_standard_input_is_one_prompt(run, monkeypatch):
+    for words in ([], ["-"]):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("two\nlines\n"))
+        status, out, _ = run("generate", *words, "--seed", 1, "--max-new-tokens", 3)
+        assert status == 0
+        assert out.startswith("two\nlines")
+
+
+def test_a_terminal_without_a_prompt_is_a_usage_error(run, monkeypatch):
+    terminal = io.StringIO("")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    status, _, err = run("generate")
+    assert status == 2
+    assert "give a prompt" in err
+
+
+def test_a_file_of_prompts(run, tmp_path):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("one\n\ntwo words\nthree\n", encoding="utf-8")
+    words = ("generate", "--file", prompts, "--seed", 5, "--max-new-tokens", 6)
+    status, out, _ = run(*words)
+    rows = records(out)
+    assert status == 0
+    assert [row["prompt"] for row in rows] == ["one", "two words", "three"]
+    one_by_one = records(run(*words, "--batch-size", 1)[1])
+    assert [row["text"] for row in one_by_one] == [row["text"] for row in rows]
+    assert len(records(run(*words, "--num", 2)[1])) == 6
+
+
+def test_a_file_of_json_lines(run, tmp_path):
+    lines = [
+        {"prompt": PROMPT, "id": "a", "temperature": 0},
+        {"prompt": PROMPT, "seed": 9},
+        {"prompt": PROMPT, "id": 3, "top_k": 1},
+    ]
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    rows = records(run("generate", "--file", prompts, "--max-new-tokens", 6)[1])
+    assert [row.get("id") for row in rows] == ["a", None, 3]
+    assert rows[0]["text"] == rows[2]["text"]
+    alone = records(run("generate", PROMPT, "--seed", 9, "--max-new-tokens", 6, "--json")[1])
+    assert rows[1]["text"] == alone[0]["text"]
+    assert rows[1]["seed"] == 9
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "no prompt"),
+        ("\n \n", "no prompt"),
+        ('{"prompt": "a"}\nrubbish\n', "line 2 is not JSON"),
+        ('{"prompt": "a"}\n{"text": "b"}\n', "line 2 must be a JSON object"),
+        ('{"prompt": "a", "top_q": 1}\n', "'top_q'"),
+        ('{"prompt": "a"}\n{"prompt": "a", "top_p": 7}\n', "line 2: top_p must be in (0, 1]"),
+        ('{"prompt": "a", "temperature": "hot"}\n', "line 1: temperature"),
+        ('{"prompt": ""}\n', "the prompt is empty"),
+    ],
+)
+def test_a_wrong_file(run, tmp_path, content, says):
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text(content, encoding="utf-8")
+    status, out, err = run("generate", "--file", prompts)
+    assert (status, out) == (2, "")
+    assert says in err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([""], "prompt is empty"),
+        (["a", "--temperature", "-1"], "temperature must be"),
+        (["a", "--temperature", "nan"], "temperature must be"),
+        (["a", "--top-k", "-2"], "top_k must be"),
+        (["a", "--top-p", "1.5"], "top_p must be in (0, 1], got 1.5"),
+        (["a", "--min-p", "2"], "min_p must be"),
+        (["a", "--ties", "both"], "ties must be"),
+        (["a", "--seed", "-99999999999999999999"], "seed"),
+        (["a", "--greedy", "--temperature", "0.5"], "--greedy is temperature 0"),
+        (["a", "--max-new-tokens", "-1"], "max_new_tokens must be"),
+        (["a", "--max-new-tokens", "99999"], "context"),
+        (["a", "--num", "0"], "--num"),
+        (["a", "--file", "b"], "not both"),
+        (["--file", "absent.txt"], "cannot read the prompts in absent.txt"),
+        (["word " * 2000], "context"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_2(run, words, says):
+    status, out, err = run("generate", *words)
+    assert (status, out) == (2, "")
+    assert says in err
+
+
+def test_a_model_that_is_not_there(capsys):
+    assert main(["generate", "a", "--model", "no-such/model"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert "no-such/model" in said.err
+
+
+def test_inspect(run, folder):
+    status, out, _ = run("inspect", PROMPT, "--top", 4)
+    assert status == 0
+    assert out.splitlines()[0].split() == ["rank", "token", "probability", "cumulative"]
+    assert len(out.splitlines()) == 5
+    assert " %" in out
+
+    from onedraw import models
+
+    model, tokenizer = models.load(folder)
+    with torch.inference_mode():
+        logits = model(tokenizer(PROMPT, return_tensors="pt")["input_ids"]).logits[0, -1]
+    p = logits.double().softmax(-1)
+    (record,) = records(run("inspect", PROMPT, "--top", 4, "--json")[1])
+    for token, (share, index) in zip(record["tokens"], zip(*p.topk(4), strict=True), strict=True):
+        assert token["id"] == index
+        assert token["probability"] == pytest.approx(float(share), rel=1e-5)
+        assert token["kept"]
+        assert token["drawn"] == pytest.approx(token["probability"])
+
+
+def test_inspect_says_which_filter_cut(run):
+    words = ("inspect", PROMPT, "--top", 30, "--top-k", 20, "--top-p", 0.6)
+    (record,) = records(run(*words, "--json")[1])
+    reasons = [token["cut_by"] for token in record["tokens"]]
+    kept = reasons.count(None)
+    assert 0 < kept < 20
+    assert reasons == [None] * kept + ["top_p"] * (20 - kept) + ["top_k"] * 10
+    assert record["num_kept"] == kept
+    assert [cut["left"] for cut in record["cuts"]] == [20, kept]
+    assert sum(token["drawn"] for token in record["tokens"]) == pytest.approx(1, rel=1e-5)
+    out = run(*words)[1]
+    assert "cut by top-p" in out
+    assert f"{kept} tokens kept" in out
+
+
+def test_inspect_greedy(run):
+    out = run("inspect", PROMPT, "--greedy", "--top", 3)[1]
+    assert out.count("cut by greedy") == 2
+    assert "1 token kept" in out
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_inspect_plot(run, tmp_path, suffix):
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / f"next.{suffix}"
+    status, out, _ = run("inspect", PROMPT, "--top-k", 4, "--plot", picture)
+    assert status == 0
+    assert "rank" in out
+    assert picture.stat().st_size > 5000
+
+
+def test_inspect_mistakes(run, tmp_path):
+    pytest.importorskip("matplotlib")
+    assert run("inspect", PROMPT, "--top", 0)[0] == 2
+    assert run("inspect", PROMPT, "--top", 99999)[0] == 2
+    assert run("inspect", PROMPT, "--plot", tmp_path / "absent" / "a.png")[0] == 2
+    assert run("inspect", PROMPT, "--plot", tmp_path / "a.nonsense")[0] == 2
+
+
+def test_bench(run, monkeypatch):
+    from onedraw.cli import contest
+
+    monkeypatch.setattr(contest, "SIZES", ((1, 1000), (2, 1000)))
+    status, out, _ = run("bench", "--seconds", 0.01)
+    assert status == 0
+    assert len(out.splitlines()) == 2 + 2 * len(contest.FILTERS)
+    assert "onedraw / floor" in out
+    rows = records(run("bench", "--seconds", 0.01, "--json")[1])
+    assert len(rows) == 2 * len(contest.FILTERS)
+    assert all(row["onedraw"] > 0 and row["floor"] > 0 for row in rows)
+
+
+def test_info(run):
+    status, out, _ = run("info")
+    assert status == 0
+    assert "chosen" in out
+    assert json.loads(run("info", "--json")[1])["kernels"]["chosen"]

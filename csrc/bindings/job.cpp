@@ -131,7 +131,8 @@ void PyJob::bias_sparse(py::object offsets, py::object ids, py::object values) {
   const int64_t* starts = static_cast<const int64_t*>(o.data);
   sparse_rows_ = o.shape[0] - 1;
   require(starts[0] == 0 && starts[sparse_rows_] == i.shape[0], "the offsets of a sparse logit_bias do not span it");
-  for (int64_t r = 0; r < sparse_rows_; ++r) require(starts[r] <= starts[r + 1], "the offsets of a sparse logit_bias fall");
+  for (int64_t r = 0; r < sparse_rows_; ++r)
+    require(starts[r] <= starts[r + 1], "the offsets of a sparse logit_bias fall");
   job.bias_offsets = starts;
   job.bias_ids = static_cast<const int64_t*>(i.data);
   job.bias_values = static_cast<const float*>(v.data);
@@ -155,19 +156,32 @@ void PyJob::output(const std::string& name, py::object tensor) {
     require(tensor.is_none() || t.is(code, bits), name + " has the wrong dtype");
     field = static_cast<std::remove_reference_t<decltype(field)>>(data);
   };
-  if (name == "token") as(job.token, kDLInt, 64);
-  else if (name == "status") as(job.status, kDLInt, 32);
-  else if (name == "logprob") as(job.logprob, kDLFloat, 32);
-  else if (name == "raw_logprob") as(job.raw_logprob, kDLFloat, 32);
-  else if (name == "rank") as(job.rank, kDLInt, 64);
-  else if (name == "num_kept") as(job.num_kept, kDLInt, 64);
-  else if (name == "kept_mass") as(job.kept_mass, kDLFloat, 32);
-  else if (name == "entropy") as(job.entropy, kDLFloat, 32);
-  else if (name == "kept") as(job.kept, kDLBool, 8);
-  else if (name == "probs") as(job.probs, kDLFloat, 32);
-  else if (name == "top_token") as(job.top_token, kDLInt, 64);
-  else if (name == "top_logprob") as(job.top_logprob, kDLFloat, 32);
-  else throw py::value_error("internal: no output named " + name);
+  if (name == "token")
+    as(job.token, kDLInt, 64);
+  else if (name == "status")
+    as(job.status, kDLInt, 32);
+  else if (name == "logprob")
+    as(job.logprob, kDLFloat, 32);
+  else if (name == "raw_logprob")
+    as(job.raw_logprob, kDLFloat, 32);
+  else if (name == "rank")
+    as(job.rank, kDLInt, 64);
+  else if (name == "num_kept")
+    as(job.num_kept, kDLInt, 64);
+  else if (name == "kept_mass")
+    as(job.kept_mass, kDLFloat, 32);
+  else if (name == "entropy")
+    as(job.entropy, kDLFloat, 32);
+  else if (name == "kept")
+    as(job.kept, kDLBool, 8);
+  else if (name == "probs")
+    as(job.probs, kDLFloat, 32);
+  else if (name == "top_token")
+    as(job.top_token, kDLInt, 64);
+  else if (name == "top_logprob")
+    as(job.top_logprob, kDLFloat, 32);
+  else
+    throw py::value_error("internal: no output named " + name);
   if (data || !tensor.is_none()) outputs_[name] = std::move(t);
 }
 
@@ -177,18 +191,24 @@ void PyJob::check(const Job& j) const {
   require(j.num_samples >= 1 && j.num_samples <= (1 << 24), "num_samples is not in [1, 2^24]");
   for (const auto& [name, t] : inputs_)
     if (t.shape.size() == 1 && name != "allowed" && name.rfind("bias", 0) != 0)
-      require(t.shape[0] == j.batch, name + " has " + std::to_string(t.shape[0]) + " values for " + std::to_string(j.batch) + " requests");
+      require(t.shape[0] == j.batch,
+              name + " has " + std::to_string(t.shape[0]) + " values for " + std::to_string(j.batch) + " requests");
   if (j.mask == Mask::bools) require(mask_columns_ == j.vocab, "allowed has another width than the logits");
   if (j.mask == Mask::bits) require(mask_columns_ >= j.vocab, "the bitmask is narrower than the logits");
-  if (j.mask != Mask::none) require(mask_rows_ == 0 || mask_rows_ == rows, "allowed has another number of rows than the logits");
-  if (j.bias) require(bias_columns_ == j.vocab && (bias_rows_ == 0 || bias_rows_ == rows), "logit_bias has another shape than the logits");
-  if (j.bias_offsets) require(sparse_rows_ == 1 || sparse_rows_ == j.batch, "logit_bias has another number of rows than the logits");
+  if (j.mask != Mask::none)
+    require(mask_rows_ == 0 || mask_rows_ == rows, "allowed has another number of rows than the logits");
+  if (j.bias)
+    require(bias_columns_ == j.vocab && (bias_rows_ == 0 || bias_rows_ == rows),
+            "logit_bias has another shape than the logits");
+  if (j.bias_offsets)
+    require(sparse_rows_ == 1 || sparse_rows_ == j.batch, "logit_bias has another number of rows than the logits");
   for (const auto& [name, t] : outputs_) {
     int64_t each = 1;
     if (name == "token") each = j.num_samples;
     if (name == "kept" || name == "probs") each = j.vocab;
     if (name == "top_token" || name == "top_logprob") each = j.num_top;
-    require(t.size() == rows * each, name + " has " + std::to_string(t.size()) + " elements for " + std::to_string(rows * each));
+    require(t.size() == rows * each,
+            name + " has " + std::to_string(t.size()) + " elements for " + std::to_string(rows * each));
   }
   for (int64_t b = 0; b < j.batch; ++b) {
     const float temperature = j.temperature.at(b), p = j.top_p.at(b), q = j.min_p.at(b);

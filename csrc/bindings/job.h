@@ -26,7 +26,7 @@ class PyJob {
   std::map<std::string, Tensor> inputs_;
   std::map<std::string, Tensor> outputs_;
   int64_t mask_columns_ = 0;
-  int64_t mask_rows_ = 0;   // 0: one for all
+  int64_t mask_rows_ = 0;  // 0: one for all
   int64_t bias_columns_ = 0;
   int64_t bias_rows_ = 0;
   int64_t sparse_rows_ = 0;

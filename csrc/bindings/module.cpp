@@ -75,13 +75,22 @@ PYBIND11_MODULE(_core, m) {
       .def("bias_sparse", &PyJob::bias_sparse)
       .def("output", &PyJob::output)
       .def("run", &PyJob::run)
-      .def_property("ties_keep", [](const PyJob& p) { return p.job.ties_keep; }, [](PyJob& p, bool v) { p.job.ties_keep = v; })
-      .def_property("row_stream", [](const PyJob& p) { return p.job.row_stream; }, [](PyJob& p, bool v) { p.job.row_stream = v; })
-      .def_property("weights", [](const PyJob& p) { return p.job.weights; }, [](PyJob& p, bool v) { p.job.weights = v; })
-      .def_property("replacement", [](const PyJob& p) { return p.job.replacement; }, [](PyJob& p, bool v) { p.job.replacement = v; })
-      .def_property("bad_token", [](const PyJob& p) { return p.job.bad_token; }, [](PyJob& p, int64_t v) { p.job.bad_token = v; })
-      .def_property("num_samples", [](const PyJob& p) { return p.job.num_samples; }, [](PyJob& p, int64_t v) { p.job.num_samples = v; })
-      .def_property("threads", [](const PyJob& p) { return p.job.threads; }, [](PyJob& p, int v) { p.job.threads = v; });
+      .def_property(
+          "ties_keep", [](const PyJob& p) { return p.job.ties_keep; }, [](PyJob& p, bool v) { p.job.ties_keep = v; })
+      .def_property(
+          "row_stream", [](const PyJob& p) { return p.job.row_stream; }, [](PyJob& p, bool v) { p.job.row_stream = v; })
+      .def_property(
+          "weights", [](const PyJob& p) { return p.job.weights; }, [](PyJob& p, bool v) { p.job.weights = v; })
+      .def_property(
+          "replacement", [](const PyJob& p) { return p.job.replacement; },
+          [](PyJob& p, bool v) { p.job.replacement = v; })
+      .def_property(
+          "bad_token", [](const PyJob& p) { return p.job.bad_token; }, [](PyJob& p, int64_t v) { p.job.bad_token = v; })
+      .def_property(
+          "num_samples", [](const PyJob& p) { return p.job.num_samples; },
+          [](PyJob& p, int64_t v) { p.job.num_samples = v; })
+      .def_property(
+          "threads", [](const PyJob& p) { return p.job.threads; }, [](PyJob& p, int v) { p.job.threads = v; });
 
   m.def("kernels", &kernels);
   m.def("kernel", [] { return cpu::kernel_name(cpu::chosen_kernel()); });

@@ -64,7 +64,8 @@ inline const DLPackExchangeAPI* exchange_api(py::handle object) {
   const auto found = known.find(type);
   if (found != known.end()) return found->second;
   const DLPackExchangeAPI* api = nullptr;
-  const py::object capsule = py::getattr(py::handle(reinterpret_cast<PyObject*>(type)), "__dlpack_c_exchange_api__", py::none());
+  const py::object capsule =
+      py::getattr(py::handle(reinterpret_cast<PyObject*>(type)), "__dlpack_c_exchange_api__", py::none());
   if (PyCapsule_CheckExact(capsule.ptr())) {
     api = static_cast<const DLPackExchangeAPI*>(PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api"));
     if (!api) throw py::error_already_set();

@@ -6,7 +6,8 @@
 namespace onedraw::cpu {
 
 // A key strictly between two that are at least 2 apart. Halving the values is quick where logits are spread evenly,
-// but may take forever beside a huge one; halving the keys takes 32 steps at most, but spends them near zero. Alternate.
+// but may take forever beside a huge one; halving the keys takes 32 steps at most, but spends them near zero.
+// Alternate.
 [[maybe_unused]] static inline uint32_t key_between(uint32_t low, uint32_t high, bool by_value) {
   const uint32_t middle = low + (high - low) / 2;
   if (!by_value) return middle;

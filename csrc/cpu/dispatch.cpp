@@ -40,10 +40,9 @@ const Kernel kReference = [] {
 }();
 
 // From the plainest to the widest: the last one supported is chosen.
-const Kernel* const kKernels[] = {
-    &kReference,
+const Kernel* const kKernels[] = {&kReference,
 #define ONEDRAW_ENTRY(name) &kKernel_##name,
-    ONEDRAW_KERNELS(ONEDRAW_ENTRY)};
+                                  ONEDRAW_KERNELS(ONEDRAW_ENTRY)};
 constexpr int kNumKernels = sizeof(kKernels) / sizeof(kKernels[0]);
 
 std::atomic<int> g_chosen{-1};

@@ -43,7 +43,8 @@ struct Racers {
   const uint32_t* id;  // null: 0, 1, 2, ...
   const uint64_t* mass;
   const uint32_t* below;
-  const float* share;  // about mass * 2^-(28 + below - least_below), within a relative 2^-22; 0 where that is below 2^-50
+  const float*
+      share;  // about mass * 2^-(28 + below - least_below), within a relative 2^-22; 0 where that is below 2^-50
   int64_t count;
   uint32_t least_below;  // distances count from here: a common shift changes no comparison
 };
@@ -69,8 +70,8 @@ struct Kernel {
   // A value that at least min(count, those above -inf) block maxima reach, and not many more where there are no ties.
   float (*threshold)(const float* block_max, int64_t blocks, int64_t count, float row_max);
 
-  // The tokens above -inf in blocks [first, last) with least <= value < limit (a NaN limit is none), ascending by id, into
-  // scratch.candidates, and block_below of their blocks; returns how many.
+  // The tokens above -inf in blocks [first, last) with least <= value < limit (a NaN limit is none), ascending by id,
+  // into scratch.candidates, and block_below of their blocks; returns how many.
   int64_t (*gather)(const Reader&, const Settings&, float row_max, float least, float limit, int64_t first,
                     int64_t last, Scratch&);
 

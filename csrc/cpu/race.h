@@ -69,7 +69,8 @@ static inline uint32_t may_win(const Best& best, F share, const RandomVector& u)
 }
 
 // Considers those of kLanes racers, at first, first + step, ..., that may win.
-static inline void consider_lanes(Best& best, const Racers& r, int64_t first, int step, F share, const RandomVector& u) {
+static inline void consider_lanes(Best& best, const Racers& r, int64_t first, int step, F share,
+                                  const RandomVector& u) {
   for (uint32_t lanes = may_win(best, share, u); lanes; lanes &= lanes - 1) {
     const int j = __builtin_ctz(lanes);
     const int64_t index = first + step * j;
@@ -95,7 +96,8 @@ static int64_t race(const spec::Noise& noise, spec::Level level, uint32_t sample
   consider(best, racers, leader, spec::random_bits(noise, level, sample, id_at(racers, leader)));
   if (racers.id) {
     for (int64_t i = 0; i < racers.count; i += kLanes)
-      consider_lanes(best, racers, i, 1, load(racers.share + i), random_vector(noise, level, sample, load(racers.id + i)));
+      consider_lanes(best, racers, i, 1, load(racers.share + i),
+                     random_vector(noise, level, sample, load(racers.id + i)));
     return best.index;
   }
   U counter;

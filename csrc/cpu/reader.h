@@ -14,10 +14,10 @@ struct Reader {
   bool weights;
 
   Mask mask;
-  const uint8_t* allowed;       // bools
+  const uint8_t* allowed;  // bools
   const uint32_t* allowed_bits;
-  const float* bias;            // dense
-  const int64_t* bias_ids;      // sparse: bias_count ascending ids
+  const float* bias;        // dense
+  const int64_t* bias_ids;  // sparse: bias_count ascending ids
   const float* bias_values;
   int64_t bias_count;
 
@@ -65,7 +65,10 @@ struct Reader {
   int64_t low = 0, high = r.bias_count;
   while (low < high) {
     const int64_t middle = (low + high) / 2;
-    if (r.bias_ids[middle] < id) low = middle + 1; else high = middle;
+    if (r.bias_ids[middle] < id)
+      low = middle + 1;
+    else
+      high = middle;
   }
   return low;
 }

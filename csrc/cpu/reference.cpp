@@ -109,14 +109,11 @@ size_t num_kept(const Sorted& row, const Settings& s) {
 struct Racer {
   int64_t score;
   int64_t id;
-  bool operator<(const Racer& other) const {
-    return score != other.score ? score < other.score : id < other.id;
-  }
+  bool operator<(const Racer& other) const { return score != other.score ? score < other.score : id < other.id; }
 };
 
 Racer racer(const Settings& s, spec::Level level, int64_t sample, int64_t id, Weight w, int64_t n_row) {
-  const uint64_t u =
-      spec::random_bits(s.noise, level, static_cast<uint32_t>(sample), static_cast<uint32_t>(id));
+  const uint64_t u = spec::random_bits(s.noise, level, static_cast<uint32_t>(sample), static_cast<uint32_t>(id));
   return {spec::score(spec::variate(u), w.m, w.n - n_row), id};
 }
 
@@ -126,8 +123,7 @@ int64_t two_level_draw(const Sorted& row, size_t kept, const Settings& s, int64_
   for (size_t i = 0; i < kept; ++i) mass.add(row.tokens[i]);
   Racer block{INT64_MAX, INT64_MAX};
   for (const auto& [b, sum] : mass.blocks())
-    block = std::min(block, racer(s, spec::Level::block, sample, b,
-                                  spec::mass_weight(sum, row.block_n.at(b)), n_row));
+    block = std::min(block, racer(s, spec::Level::block, sample, b, spec::mass_weight(sum, row.block_n.at(b)), n_row));
   Racer token{INT64_MAX, INT64_MAX};
   for (size_t i = 0; i < kept; ++i)
     if (row.tokens[i].id / spec::kBlock == block.id)
@@ -185,8 +181,8 @@ void write_row(const Job& job, int64_t r, const Reader& reader, const Sorted& ro
     if (i >= kept) return -__builtin_inff();
     return s.greedy ? 0.0f : spec::logprob(spec::split(t[i].x, s.scale), n_row, mass);
   };
-  const size_t rank = static_cast<size_t>(
-      std::find_if(t.begin(), t.end(), [&](const Token& a) { return a.id == ids[0]; }) - t.begin());
+  const size_t rank =
+      static_cast<size_t>(std::find_if(t.begin(), t.end(), [&](const Token& a) { return a.id == ids[0]; }) - t.begin());
 
   put(job.status, r, static_cast<int32_t>(Status::ok));
   if (job.token) std::copy(ids.begin(), ids.end(), job.token + r * job.num_samples);
@@ -203,8 +199,7 @@ void write_row(const Job& job, int64_t r, const Reader& reader, const Sorted& ro
   if (job.probs) {
     std::fill_n(job.probs + r * job.vocab, job.vocab, 0.0f);
     for (size_t i = 0; i < kept; ++i)
-      job.probs[r * job.vocab + t[i].id] =
-          s.greedy ? 1.0f : spec::probability(t[i].w.m, n_row - t[i].w.n, mass);
+      job.probs[r * job.vocab + t[i].id] = s.greedy ? 1.0f : spec::probability(t[i].w.m, n_row - t[i].w.n, mass);
   }
   for (int64_t i = 0; i < job.num_top; ++i) {
     const bool there = i < static_cast<int64_t>(t.size());

@@ -20,8 +20,19 @@ Status status_of(const Row& row) {
 }  // namespace
 
 void finish_row(const Kernel& kernel, const Job& job, int64_t index, Scratch& scratch) {
-  Row row{kernel, job, index, settings_of(job, index), reader_of(job, index), scratch, (job.vocab + spec::kBlock - 1) / spec::kBlock, 0, false,
-          spec::kKeepAll, {}, 0, 0};
+  Row row{kernel,
+          job,
+          index,
+          settings_of(job, index),
+          reader_of(job, index),
+          scratch,
+          (job.vocab + spec::kBlock - 1) / spec::kBlock,
+          0,
+          false,
+          spec::kKeepAll,
+          {},
+          0,
+          0};
   row.max = kernel.floor(scratch.block_max, row.blocks);
   const Status status = status_of(row);
   if (status != Status::ok) return write_bad(job, index, status);

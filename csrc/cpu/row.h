@@ -34,7 +34,9 @@ struct Row {
   return spec::value_of_key(spec::key_of_order(order));
 }
 // The place in the order of tokens behind all that have at least this value.
-[[maybe_unused]] static inline uint64_t order_through(float value) { return spec::order(spec::key(value), 0xFFFFFFFFu); }
+[[maybe_unused]] static inline uint64_t order_through(float value) {
+  return spec::order(spec::key(value), 0xFFFFFFFFu);
+}
 
 void cut_row(Row& row);
 // False if fewer tokens are kept than samples are wanted without replacement.

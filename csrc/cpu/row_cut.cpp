@@ -1,8 +1,8 @@
 // Section 4 of the specification: from a scanned row to the last token that the filters keep.
 //
-// A small k, or a nucleus in a few blocks, is selected among the candidates of these blocks. Where that would be much of
-// the row, an interval of values is halved instead, each step an exact count or mass of the row, until few tokens are
-// in it; then only those are selected among. Either way the work is bounded, whatever the row.
+// A small k, or a nucleus in a few blocks, is selected among the candidates of these blocks. Where that would be much
+// of the row, an interval of values is halved instead, each step an exact count or mass of the row, until few tokens
+// are in it; then only those are selected among. Either way the work is bounded, whatever the row.
 #include <algorithm>
 
 #include "bisect.h"
@@ -13,7 +13,7 @@ namespace onedraw::cpu {
 
 namespace {
 
-constexpr int64_t kFewTokens = 2048;   // worth selecting among without another step
+constexpr int64_t kFewTokens = 2048;    // worth selecting among without another step
 constexpr int64_t kSampledBlocks = 24;  // enough for a guess within a few hundredths of the row
 
 bool top_k_is_on(const Job& job, const Settings& s) { return s.top_k > 0 && s.top_k < job.vocab; }
@@ -91,8 +91,8 @@ float limit_of(const Row& row, const Interval& interval) {
   return interval.high > spec::key(row.max) ? __builtin_nanf("") : spec::value_of_key(interval.high);
 }
 
-// Narrows until few tokens are left: first to a guess from a sample of the interval's tokens, in the order of tokens with
-// weights: `quantile` of their count, or of their mass, is looked for. Then by halving.
+// Narrows until few tokens are left: first to a guess from a sample of the interval's tokens, in the order of tokens
+// with weights: `quantile` of their count, or of their mass, is looked for. Then by halving.
 template <class Reaches>
 Interval narrow(const Row& row, Interval in, bool by_mass, double quantile, Reaches reaches) {
   if (!in.small()) {
@@ -100,7 +100,8 @@ Interval narrow(const Row& row, Interval in, bool by_mass, double quantile, Reac
     step(in, sample.key_at(quantile + 0.04), reaches);
     step(in, sample.key_at(quantile - 0.04), reaches);
   }
-  for (bool by_value = true; !in.small(); by_value = !by_value) step(in, key_between(in.low, in.high, by_value), reaches);
+  for (bool by_value = true; !in.small(); by_value = !by_value)
+    step(in, key_between(in.low, in.high, by_value), reaches);
   return in;
 }
 

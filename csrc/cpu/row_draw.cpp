@@ -32,8 +32,9 @@ int64_t token_race(const Row& row, uint32_t block, uint32_t sample) {
 // The first level: all blocks, or those that hold kept tokens.
 uint32_t block_race(const Row& row, uint32_t sample) {
   const Scratch& s = row.scratch;
-  const Racers racers = row.is_filtered ? Racers{s.racer_id, s.racer_mass, s.racer_below, s.racer_share, row.kept.blocks, 0}
-                                        : Racers{nullptr, s.block_mass, s.block_below, s.block_share, row.blocks, 0};
+  const Racers racers = row.is_filtered
+                            ? Racers{s.racer_id, s.racer_mass, s.racer_below, s.racer_share, row.kept.blocks, 0}
+                            : Racers{nullptr, s.block_mass, s.block_below, s.block_share, row.blocks, 0};
   const int64_t winner = row.kernel.race(row.settings.noise, spec::Level::block, sample, racers);
   return racers.id ? racers.id[winner] : static_cast<uint32_t>(winner);
 }

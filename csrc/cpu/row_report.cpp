@@ -23,8 +23,8 @@ int64_t gather_kept(const Row& row) {
 
 uint32_t block_of(const Candidate& c) { return spec::id_of_order(c.order) / spec::kBlock; }
 
-// R6.4. In a block, distances count from its largest token, so that their sum fits in 64 bits; scratch.kept_mass has the
-// sum of weights, scratch.racer_mass that of weight times distance, by block.
+// R6.4. In a block, distances count from its largest token, so that their sum fits in 64 bits; scratch.kept_mass has
+// the sum of weights, scratch.racer_mass that of weight times distance, by block.
 float entropy(const Row& row) {
   const int64_t count = gather_kept(row);
   Scratch& s = row.scratch;
@@ -93,8 +93,7 @@ void write_top(const Row& row) {
     if (row.settings.greedy) {
       if (i == 0) logprob = 0;
     } else if (order >= row.last) {
-      logprob = spec::logprob(spec::split(value_of_order(order), row.settings.scale), n_row,
-                              row.mass);
+      logprob = spec::logprob(spec::split(value_of_order(order), row.settings.scale), n_row, row.mass);
     }
     put(job.top_token, to, static_cast<int64_t>(spec::id_of_order(order)));
     put(job.top_logprob, to, logprob);
@@ -131,9 +130,13 @@ void write_answer(Row& row) {
   const float x = value(row.reader, token);
 
   if (job.logprob)
-    job.logprob[r] = s.greedy ? 0.0f : spec::logprob(spec::split(x, s.scale), spec::split(row.max, s.scale).n, row.mass);
+    job.logprob[r] =
+        s.greedy ? 0.0f : spec::logprob(spec::split(x, s.scale), spec::split(row.max, s.scale).n, row.mass);
   if (job.rank) job.rank[r] = 1 + row.kernel.count_before(row.reader, x, token);
-  if (job.num_kept) job.num_kept[r] = s.greedy ? 1 : row.is_filtered ? row.kept.count : row.kernel.count(row.reader, -__FLT_MAX__, row.scratch);
+  if (job.num_kept)
+    job.num_kept[r] = s.greedy          ? 1
+                      : row.is_filtered ? row.kept.count
+                                        : row.kernel.count(row.reader, -__FLT_MAX__, row.scratch);
   if (job.kept_mass) job.kept_mass[r] = s.greedy ? 1.0f : spec::share(row.mass, row.mass_all);
   if (job.entropy) job.entropy[r] = s.greedy ? 0.0f : entropy(row);
   scatter(row, job.kept, [](const Candidate&) { return uint8_t{1}; });

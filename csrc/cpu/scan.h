@@ -107,9 +107,8 @@ static inline uint64_t block_mass(const float* x, const BlockOfVectors& b, const
   return mass_of_lanes(w);
 }
 
-
-// kLanes blocks at a time, so that no block waits for its own maximum: first all maxima, which leave as one vector, then,
-// from the first-level cache, the masses.
+// kLanes blocks at a time, so that no block waits for its own maximum: first all maxima, which leave as one vector,
+// then, from the first-level cache, the masses.
 static inline bool scan_group(const Settings& s, const float* x, int64_t b, bool masses, Scratch& scratch) {
   F largest[kLanes];
   U nan{};

@@ -55,7 +55,10 @@ static float threshold(const float* block_max, int64_t blocks, int64_t count, fl
   for (bool by_value = true; high - low > 1; by_value = !by_value) {
     const uint32_t middle = key_between(low, high, by_value);
     const int64_t above = count_at_least(block_max, blocks, spec::value_of_key(middle));
-    if (above >= count) low = middle; else high = middle;
+    if (above >= count)
+      low = middle;
+    else
+      high = middle;
     if (above >= count && above <= enough) break;
   }
   return low == none ? -__builtin_inff() : spec::value_of_key(low);

@@ -52,8 +52,12 @@ static inline uint32_t at_least(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP
 static inline U is_unordered(F a, F b) {
   return reinterpret_cast<U>(_mm512_maskz_set1_epi32(_mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q), -1));
 }
-static inline bool any(U x) { return _mm512_test_epi32_mask(reinterpret_cast<__m512i>(x), reinterpret_cast<__m512i>(x)); }
-static inline int count_lanes(I mask) { return __builtin_popcount(_mm512_movepi32_mask(reinterpret_cast<__m512i>(mask))); }
+static inline bool any(U x) {
+  return _mm512_test_epi32_mask(reinterpret_cast<__m512i>(x), reinterpret_cast<__m512i>(x));
+}
+static inline int count_lanes(I mask) {
+  return __builtin_popcount(_mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)));
+}
 static inline float reduce_max(F x) { return _mm512_reduce_max_ps(x); }
 static inline uint64_t reduce_add(U x) {
   const __m512i v = reinterpret_cast<__m512i>(x);

@@ -17,7 +17,9 @@ struct PerRow {
 #if defined(__CUDACC__)
   __host__ __device__
 #endif
-  T at(int64_t request) const { return data ? data[request] : value; }
+      T at(int64_t request) const {
+    return data ? data[request] : value;
+  }
 };
 
 struct Job {
@@ -36,16 +38,16 @@ struct Job {
   PerRow<int64_t> position;   // 32 bits; step j of a request draws at position + j
   bool row_stream;            // request b adds b to its stream
   bool ties_keep;
-  bool weights;               // the rows are weights, not logits
+  bool weights;  // the rows are weights, not logits
   bool replacement;
   int64_t num_samples;
   int64_t bad_token;
 
   // Edits, one row each or one for all (stride 0).
   Mask mask;
-  const void* allowed;        // bool [rows, vocab] or int32 [rows, words]
+  const void* allowed;  // bool [rows, vocab] or int32 [rows, words]
   int64_t allowed_stride;
-  const float* bias;          // [rows, vocab]
+  const float* bias;  // [rows, vocab]
   int64_t bias_stride;
   const int64_t* bias_offsets;  // sparse: [requests + 1], or [2] for all
   const int64_t* bias_ids;      // ascending within a request
@@ -53,17 +55,17 @@ struct Job {
   bool bias_shared;
 
   // Outputs, one entry a row unless a shape is given; null where not wanted.
-  int64_t* token;       // [rows, num_samples]
+  int64_t* token;  // [rows, num_samples]
   int32_t* status;
-  float* logprob;       // of sample 0
+  float* logprob;  // of sample 0
   float* raw_logprob;
   int64_t* rank;
   int64_t* num_kept;
   float* kept_mass;
   float* entropy;
-  uint8_t* kept;        // [rows, vocab]
-  float* probs;         // [rows, vocab]
-  int64_t* top_token;   // [rows, num_top]
+  uint8_t* kept;       // [rows, vocab]
+  float* probs;        // [rows, vocab]
+  int64_t* top_token;  // [rows, num_top]
   float* top_logprob;
   int64_t num_top;
 

@@ -23,9 +23,7 @@ ONEDRAW_FN float value_of_key(uint32_t k) { return float_of((k >> 31) ? k & 0x7F
 ONEDRAW_FN bool is_candidate(uint32_t k) { return k > kKeyNegInf; }
 
 // One number in the total order of tokens (R1.7): larger is earlier. ids are below 2^32.
-ONEDRAW_FN uint64_t order(uint32_t k, uint32_t id) {
-  return (static_cast<uint64_t>(k) << 32) | (0xFFFFFFFFu - id);
-}
+ONEDRAW_FN uint64_t order(uint32_t k, uint32_t id) { return (static_cast<uint64_t>(k) << 32) | (0xFFFFFFFFu - id); }
 ONEDRAW_FN uint32_t key_of_order(uint64_t o) { return static_cast<uint32_t>(o >> 32); }
 ONEDRAW_FN uint32_t id_of_order(uint64_t o) { return 0xFFFFFFFFu - static_cast<uint32_t>(o); }
 

@@ -5,10 +5,10 @@
 
 namespace onedraw::spec {
 
-constexpr int kBlock = 64;          // tokens
-constexpr int kBlockBits = 28;      // fractional bits of a weight in its block
-constexpr int kRowBits = 40;        // fractional bits of a row's mass
-constexpr int64_t kFarApart = 63;   // a block this far below the row's exponent is shifted out
+constexpr int kBlock = 64;         // tokens
+constexpr int kBlockBits = 28;     // fractional bits of a weight in its block
+constexpr int kRowBits = 40;       // fractional bits of a row's mass
+constexpr int64_t kFarApart = 63;  // a block this far below the row's exponent is shifted out
 
 // W of R3.1; `below` is n_b - n >= 0.
 ONEDRAW_FN uint32_t block_weight(uint32_t m, int64_t below) {

@@ -7,7 +7,7 @@
 namespace onedraw::spec {
 
 // -ln(1 - w) = w * Q(w) on (0, 1/2]; Q(0) = 1, so a variate is never below w.
-constexpr float kQ[9] = {0x1p+0f,          0x1.fffec0p-2f, 0x1.55a3a8p-2f, 0x1.f30fdap-3f, 0x1.0e0510p-2f,
+constexpr float kQ[9] = {0x1p+0f,         0x1.fffec0p-2f, 0x1.55a3a8p-2f,  0x1.f30fdap-3f, 0x1.0e0510p-2f,
                          -0x1.7297a8p-3f, 0x1.356e70p+0f, -0x1.a3bc58p+0f, 0x1.6a1fe6p+0f};
 constexpr float kLn2 = 0x1.62e430p-1f;
 

@@ -57,6 +57,11 @@ struct Kept {
   int64_t blocks;
 };
 
+struct Threshold {
+  float value;
+  int64_t blocks;
+};
+
 struct Kernel {
   const char* name;
 
@@ -67,8 +72,9 @@ struct Kernel {
   // Block_below of all blocks, block_share in the row's units; returns the row's whole mass (R3.3).
   uint64_t (*align)(const Settings&, float row_max, int64_t blocks, Scratch&);
 
-  // A value that at least min(count, those above -inf) block maxima reach, and not many more where there are no ties.
-  float (*threshold)(const float* block_max, int64_t blocks, int64_t count, float row_max);
+  // A value that at least `count` block maxima reach (-inf if fewer are above it), and how many do: few more, unless
+  // there are ties.
+  Threshold (*threshold)(const float* block_max, int64_t blocks, int64_t count, float row_max);
 
   // The tokens above -inf in blocks [first, last) with least <= value < limit (a NaN limit is none), ascending by id,
   // into scratch.candidates, and block_below of their blocks; returns how many.

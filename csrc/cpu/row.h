@@ -26,7 +26,7 @@ struct Row {
     return kernel.gather(reader, settings, max, least, limit, 0, blocks, scratch);
   }
   // A value that as many block maxima reach: so at least as many tokens do.
-  float threshold(int64_t count) const { return kernel.threshold(scratch.block_max, blocks, count, max); }
+  Threshold threshold(int64_t count) const { return kernel.threshold(scratch.block_max, blocks, count, max); }
   Kept keep(uint64_t until) const { return kernel.keep(reader, settings, max, until, scratch); }
 };
 

@@ -121,9 +121,11 @@ uint64_t nth_of_key(const Row& row, uint32_t key, int64_t n) {
 uint64_t cut_top_k(const Row& row) {
   const int64_t k = row.settings.top_k;
   Candidate* const c = row.scratch.candidates;
-  const float value = k <= row.blocks / 4 ? row.threshold(k) : -__builtin_inff();
-  if (value > -__builtin_inff() && row.kernel.count(row.reader, value, row.scratch) <= 4 * k + kFewTokens)
-    return with_ties(row, select_rank(c, row.gather(value), k));
+  if (k <= row.blocks / 4) {
+    const Threshold t = row.threshold(k);
+    if (t.value > -__builtin_inff() && t.blocks <= 2 * k + 64)
+      return with_ties(row, select_rank(c, row.gather(t.value), k));
+  }
   const auto reaches = [&](float value) {
     const int64_t count = row.kernel.count(row.reader, value, row.scratch);
     return Reached{count >= k, count};
@@ -170,7 +172,7 @@ uint64_t cut_top_p(const Row& row) {
   };
   Interval in{spec::key(lowest), above_row(row), row.last == spec::kKeepAll ? row.job.vocab : row.kept.count, 0};
   for (const int64_t blocks : {32, 128}) {
-    if (!in.small() && in.low == spec::key(lowest)) step(in, spec::key(row.threshold(blocks)), reaches);
+    if (!in.small() && in.low == spec::key(lowest)) step(in, spec::key(row.threshold(blocks).value), reaches);
   }
   if (!in.small()) step(in, nucleus_bound(row, in.low, target), reaches);
   const double quantile = static_cast<double>(target - mass_high) / static_cast<double>(mass_low - mass_high);

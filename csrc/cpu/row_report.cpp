@@ -79,7 +79,7 @@ void write_top(const Row& row) {
   if (job.num_top == 0) return;
   const int64_t n_row = spec::split(row.max, row.settings.scale).n;
   const Candidate* const c = row.scratch.candidates;
-  const int64_t count = row.gather(row.threshold(job.num_top));
+  const int64_t count = row.gather(row.threshold(job.num_top).value);
   sort_first(row.scratch.candidates, count, job.num_top);
   for (int64_t i = 0; i < job.num_top; ++i) {
     const int64_t to = row.index * job.num_top + i;

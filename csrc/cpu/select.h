@@ -47,21 +47,23 @@ static int64_t count_at_least(const float* x, int64_t n, float least) {
 }
 
 // Halves the interval until few more than `count` maxima are above, or the interval is one key.
-static float threshold(const float* block_max, int64_t blocks, int64_t count, float row_max) {
+static Threshold threshold(const float* block_max, int64_t blocks, int64_t count, float row_max) {
   const uint32_t none = spec::kKeyNegInf;
-  uint32_t low = none, high = spec::key(row_max);  // count(low) >= count (or low is none); high - low shrinks
-  const int64_t enough = count + count / 4 + 8;
-  if (count_at_least(block_max, blocks, row_max) >= count) return row_max;
-  for (bool by_value = true; high - low > 1; by_value = !by_value) {
+  uint32_t low = none, high = spec::key(row_max);  // `low` is reached by enough, or is none; high by too few
+  int64_t reach_low = blocks;
+  const int64_t top = count_at_least(block_max, blocks, row_max), enough = count + count / 4 + 8;
+  if (top >= count) return {row_max, top};
+  for (bool by_value = true; high - low > 1 && (low == none || reach_low > enough); by_value = !by_value) {
     const uint32_t middle = key_between(low, high, by_value);
-    const int64_t above = count_at_least(block_max, blocks, spec::value_of_key(middle));
-    if (above >= count)
+    const int64_t reach = count_at_least(block_max, blocks, spec::value_of_key(middle));
+    if (reach >= count) {
       low = middle;
-    else
+      reach_low = reach;
+    } else {
       high = middle;
-    if (above >= count && above <= enough) break;
+    }
   }
-  return low == none ? -__builtin_inff() : spec::value_of_key(low);
+  return {low == none ? -__builtin_inff() : spec::value_of_key(low), reach_low};
 }
 
 // Calls body(b) for the blocks in [first, last) whose maximum reaches `value`, ascending.

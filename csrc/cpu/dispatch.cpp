@@ -53,8 +53,9 @@ int best() {
   return 0;
 }
 
-// A row is worth splitting, and a thread worth waking, from about this many logits on.
-constexpr int64_t kLogitsPerThread = 20000;
+// A thread is worth waking from this many logits on: some 20 us of work, against a few for the waking, and against far
+// more where other work has the core that it would wake on.
+constexpr int64_t kLogitsPerThread = 1 << 16;
 
 constexpr int64_t kGroup = 64;  // arrays of blocks are padded to this
 

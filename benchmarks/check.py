@@ -15,7 +15,7 @@ MASS_TOLERANCE = 2e-5  # what float32 sums over 262,144 tokens may move a cut by
 EDGE_TOLERANCE = 1e-5  # logits this close to a cut count as tied with it
 
 
-class WrongAnswer(AssertionError):
+class WrongAnswerError(AssertionError):
     """A peer's answer is not what onedraw says it should be."""
 
 
@@ -63,7 +63,9 @@ def check_kept(name: str, filters: Filters, logits: Tensor, expected: Expected) 
     ]
     worst = float(torch.minimum(*masses).max())
     if worst > MASS_TOLERANCE:
-        raise WrongAnswer(f"{name}: its kept set differs from onedraw's by a mass of {worst:.3g}")
+        raise WrongAnswerError(
+            f"{name}: its kept set differs from onedraw's by a mass of {worst:.3g}"
+        )
 
 
 def check_tokens(
@@ -82,11 +84,13 @@ def check_tokens(
             wrong[wrong.clone()] = mass > MASS_TOLERANCE
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
-        raise WrongAnswer(f"{name}: token {int(token[row])} of row {row} is not in the kept set")
+        raise WrongAnswerError(
+            f"{name}: token {int(token[row])} of row {row} is not in the kept set"
+        )
 
 
 def check_peer(name: str, filters: Filters, logits: Tensor, expected: Expected, draw: Draw) -> None:
-    """Compare the peer's kept set, and one draw of it, with what is expected; raises `WrongAnswer`."""
+    """Compare the peer's kept set, and one draw of it, with what is expected; raises `WrongAnswerError`."""
     check_kept(name, filters, logits, expected)
     token = draw(logits)
     if token is not None:

@@ -20,6 +20,15 @@ from benchmarks.data import make_logits
 from benchmarks.one_row import draws, exact
 from benchmarks.race_theory import flat_change, inverse_change, race_change, total_variation
 
+INTRODUCTION = """# Coupling
+
+Written by `python -m benchmarks.coupling`; do not edit. {rows} rows of {source} are disturbed by normal
+noise that moves a given share of the distribution drawn from (*moved*, the total variation, a mean over the
+rows). How many of the draws with the same seed then give another token: as onedraw drew before and
+after ({draws} draws a row), by the closed form of its race of two levels, by that of a flat race over
+all tokens, and by the inverse of the cumulative distribution. No way to draw can stay below *moved*.
+"""
+
 VARIATIONS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5)
 TEMPERATURES = (0.8, 1.0, 1.5)
 FILTERS: dict[str, dict[str, Any]] = {
@@ -53,15 +62,15 @@ def disturbed(row: Tensor, variation: float, seed: int, settings: dict[str, Any]
 
 
 def changes(
-    rows: Tensor, variation: float, count: int, settings: dict[str, Any]
+    rows: Tensor, variation: float, count: int, settings: dict[str, Any], first_seed: int = 40
 ) -> dict[str, float]:
     """Means over rows [R, V]: total variation, measured change of `count` draws, closed forms."""
     found = []
     for index, row in enumerate(rows):
         other = disturbed(row, variation, index, settings)
         p, q = exact(row, **settings), exact(other, **settings)
-        first = draws(row, count, seed=40 + index, **settings)
-        second = draws(other, count, seed=40 + index, **settings)
+        first = draws(row, count, seed=first_seed + index, **settings)
+        second = draws(other, count, seed=first_seed + index, **settings)
         found.append(
             {
                 "variation": total_variation(p, q),
@@ -78,10 +87,13 @@ def table(rows: Tensor, count: int) -> Iterator[str]:
     """The curve as lines of a Markdown table."""
     yield "| temperature | filters | moved | onedraw | its closed form | flat race | inverse |"
     yield "|---|---|---|---|---|---|---|"
+    first_seed = 0
     for temperature in TEMPERATURES:
         for name, filters in FILTERS.items():
             for variation in VARIATIONS:
-                mean = changes(rows, variation, count, {"temperature": temperature, **filters})
+                settings = {"temperature": temperature, **filters}
+                mean = changes(rows, variation, count, settings, first_seed)
+                first_seed += len(rows)  # other noise for every line
                 cells = [
                     f"{100 * mean[key]:.2f} %"
                     for key in ("variation", "measured", "race", "flat", "inverse")
@@ -107,7 +119,9 @@ def main() -> None:
         print(line, flush=True)
         lines.append(line)
     if chosen.out:
-        chosen.out.write_text("\n".join(lines) + "\n")
+        source = "LM-like logits" if chosen.synthetic else "SmolLM2's logits"
+        head = INTRODUCTION.format(rows=len(rows), source=source, draws=chosen.draws)
+        chosen.out.write_text("\n".join([head, *lines]) + "\n")
 
 
 if __name__ == "__main__":

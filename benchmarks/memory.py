@@ -1,10 +1,10 @@
 """Peak extra memory of a draw: how far resident memory rises above what it was before the call.
 
 The kernel keeps the high-water mark of a process (VmHWM in /proc/self/status), and writing 5 to
-/proc/self/clear_refs sets it back. That sees what torch, NumPy and the compiled core allocate
-alike. Each draw happens once in a process forked for it, so that no peer finds memory another left
-behind; the allocator returns large blocks at once (MALLOC_MMAP_THRESHOLD_), so that none is reused
-unseen. The kernel counts to within some 0.3 MiB. This is why the measurement runs as a process of its own: the setting would slow the timing.
+/proc/self/clear_refs sets it back; it counts to within some 0.3 MiB. That sees what torch, NumPy and the
+compiled core allocate alike. Each draw happens once in a process forked for it, so that no peer finds
+memory another left behind; the allocator returns large blocks at once (MALLOC_MMAP_THRESHOLD_), so that
+none is reused unseen. The measurement runs as a process of its own, as that would slow the timing.
 
     python -m benchmarks.memory < cases.json > bytes.json
 """

@@ -45,7 +45,7 @@ def choose_kernel(name: str | None) -> str:
 
 
 def measure(case: Case, budget_s: float) -> dict[str, Any]:
-    """One case's record, without memory and environment; raises `WrongAnswer` before timing."""
+    """One case's record, without memory and environment; raises `WrongAnswerError` before timing."""
     torch.set_num_threads(case.threads)
     torch.manual_seed(0)
     chosen = choose_kernel(case.kernel)

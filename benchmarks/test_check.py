@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.check import WrongAnswer, check_peer, expect
+from benchmarks.check import WrongAnswerError, check_peer, expect
 from benchmarks.data import DISTRIBUTIONS, DTYPES, make_logits
 from benchmarks.filters import FILTERS
 from benchmarks.peers import PEERS, Peer
@@ -34,7 +34,7 @@ def test_a_wrong_token_is_caught(name: str) -> None:
     def last(logits: Tensor) -> Tensor:
         return logits.argmin(dim=-1)
 
-    with pytest.raises(WrongAnswer, match="token"):
+    with pytest.raises(WrongAnswerError, match="token"):
         check_peer("onedraw core", filters, logits, expect(filters, logits), last)
 
 
@@ -48,7 +48,7 @@ def test_a_wrong_kept_set_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) 
     more = expected.keep.scatter(1, rest.argmax(dim=-1, keepdim=True), True)
     draw = PEERS["onedraw"].prepare(filters, 1, logits)
     monkeypatch.setitem(PEERS, "wrong", Peer(PEERS["onedraw"].prepare, lambda *_: more))
-    with pytest.raises(WrongAnswer, match="kept set"):
+    with pytest.raises(WrongAnswerError, match="kept set"):
         check_peer("wrong", filters, logits, expected, draw)
 
 

@@ -12,7 +12,7 @@ import oracle
 import pytest
 import torch
 from answers import ask_oracle, check_row
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onedraw import _core
 from oracle.exact import f32
@@ -226,6 +226,7 @@ weight_rows = st.one_of(
 
 @settings(max_examples=150, deadline=None)
 @given(weight_rows, st.integers(1, 12), st.booleans(), seeds, words, words)
+@example([1.0, -INF], 1, True, 0, 0, 0)
 def test_multinomial(weights, n, replacement, seed, stream, position):
     common = {"seed": seed, "stream": stream, "position": position}
     x = torch.tensor(weights, dtype=torch.float32)

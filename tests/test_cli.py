@@ -5,10 +5,10 @@ import json
 import sys
 
 import pytest
-import tiny_model
 import torch
 
 import onedraw
+import tiny_model
 from onedraw.__main__ import main
 
 pytest.importorskip("typer")
@@ -51,7 +51,8 @@ def records(out):
 def test_help(run, command):
     status, out, _ = run(command, "--help")
     assert status == 0
-    assert command == "info" or f"\n    onedraw {command} " in out  # the examples, as they are typed
+    examples = f"\n    onedraw {command} "  # as they are typed, each on its line
+    assert command == "info" or examples in out
 
 
 def test_the_list_of_commands(run):

@@ -96,11 +96,10 @@ def test_kernels(vocab: int, settings: dict) -> None:
     try:
         for name in names:
             _core.set_kernel(name)
-            filters = {key: value for key, value in settings.items()}
             found[name] = [
                 *answer(LOGITS[vocab], settings),
-                onedraw.kept_mask(LOGITS[vocab], **filters),
-                onedraw.probs(LOGITS[vocab], **filters),
+                onedraw.kept_mask(LOGITS[vocab], **settings),
+                onedraw.probs(LOGITS[vocab], **settings),
             ]
     finally:
         _core.set_kernel(chosen)

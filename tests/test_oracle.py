@@ -270,6 +270,7 @@ def test_noise_depends_on_everything():
         ([0.0, -0.0], {"weights": True}, 2),
         ([0.5, -0.5], {"weights": True}, 3),
         ([0.5, math.inf], {"weights": True}, 3),
+        ([0.5, -math.inf], {"weights": True}, 3),
         ([0.5, math.nan], {"weights": True}, 1),
         ([0.5, 0.5, 0.0], {"weights": True, "num_samples": 3, "replacement": False}, 4),
     ],

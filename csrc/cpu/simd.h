@@ -18,7 +18,9 @@
 
 namespace onedraw::cpu::ONEDRAW_TARGET {
 
-#if defined(__AVX512F__)
+#if defined(ONEDRAW_LANES)
+constexpr int kLanes = ONEDRAW_LANES;  // the checking programs run the plain section at other widths
+#elif defined(__AVX512F__)
 constexpr int kLanes = 16;
 #elif defined(__AVX2__)
 constexpr int kLanes = 8;

@@ -6,7 +6,9 @@ from torch import Tensor
 
 SPEC_VERSION: int
 
-class Job:
+class _PybindType(type): ...  # the metaclass of all that pybind11 defines
+
+class Job(metaclass=_PybindType):
     """A reusable call: parameters, edits and outputs, then any number of runs."""
 
     ties_keep: bool

@@ -148,10 +148,8 @@ def sample(
         job.bad_token = ops.check_bad_token(bad_token, x.shape[-1])
     rows = x.shape[:-1]
     shape = (*rows, 1) if keepdim else rows
-    if out is None:
-        token = ops.empty(shape, torch.int64)
-    else:
-        token = ops.writable(out, "out", shape, torch.int64)
+    new = out is None
+    token = ops.empty(shape, torch.int64) if new else ops.writable(out, "out", shape, torch.int64)
     job.output("token", token)
     if status_out is not None:
         status = ops.writable(status_out, "status_out", rows, torch.int32)

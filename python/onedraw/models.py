@@ -126,7 +126,7 @@ def _load(name: str | Path, dtype: torch.dtype, *, local: bool) -> tuple[Any, An
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model.eval()  # type: ignore[no-untyped-call]
+    model.eval()
     return model, tokenizer
 
 

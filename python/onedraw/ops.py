@@ -142,8 +142,8 @@ def writable(out: object, name: str, shape: tuple[int, ...], dtype: torch.dtype)
     if not isinstance(out, Tensor):
         raise TypeError(f"{name} must be a tensor, got {shown(out)}")
     if out.dtype is not dtype or tuple(out.shape) != tuple(shape):
-        wanted = f"{str(dtype).removeprefix('torch.')} tensor {list(shape)}"
-        raise ValueError(f"{name} must be a {wanted}, got {shown(out)}")
+        wanted = f"{dtype} and shape {list(shape)}"
+        raise ValueError(f"{name} must be a tensor of {wanted}, got {shown(out)}")
     check_memory(out, name)
     if out.is_cpu and out.is_contiguous() and not out.is_neg() and type(out) is Tensor:
         return out

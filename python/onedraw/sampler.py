@@ -74,8 +74,8 @@ class Sampler:
     >>> first, second = sampler(logits), sampler(logits)
     >>> sampler.position
     2
-    >>> bool((second == onedraw.sample(
-    ...     logits, temperature=0.8, top_k=50, top_p=0.9, seed=0, position=1)).all())
+    >>> settings = onedraw.SamplingParams(0.8, 50, 0.9, seed=0)
+    >>> torch.equal(second, onedraw.sample(logits, params=settings, position=1))
     True
     """
 
@@ -327,7 +327,7 @@ class Sampler:
         >>> import onedraw, torch
         >>> sampler, logits = onedraw.Sampler(seed=3), torch.zeros(3, 50)
         >>> alone = onedraw.Sampler(seed=3)
-        >>> bool((sampler(logits) == alone(logits)).all())
+        >>> torch.equal(sampler(logits), alone(logits))
         True
         >>> sampler.select([2])
         >>> bool(sampler(logits[2:]) == alone(logits)[2])
@@ -367,7 +367,7 @@ class Sampler:
         >>> _ = sampler(logits)
         >>> other = onedraw.Sampler()
         >>> other.load_state_dict(sampler.state_dict())
-        >>> bool((sampler(logits) == other(logits)).all())
+        >>> torch.equal(sampler(logits), other(logits))
         True
         """
         return saved(self._state, self._position, self._bad)

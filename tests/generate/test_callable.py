@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import VOCAB, Toy
+from toys import VOCAB, Toy
 
 import onedraw
 from onedraw.generate import generate
@@ -28,7 +28,9 @@ def test_start_token_zero(toy):
     assert torch.equal(text, by_hand(toy, start, 12, seed=0))
 
 
-@pytest.mark.parametrize("params", [{}, {"temperature": 0.7, "top_k": 5}, {"top_p": 0.8}, {"temperature": 0}])
+@pytest.mark.parametrize(
+    "params", [{}, {"temperature": 0.7, "top_k": 5}, {"top_p": 0.8}, {"temperature": 0}]
+)
 def test_equals_the_loop_by_hand(toy, params):
     prompt = torch.randint(0, VOCAB, (5, 3), generator=torch.Generator().manual_seed(1))
     text = generate(toy, prompt, max_new_tokens=10, seed=4, **params)
@@ -73,7 +75,9 @@ def test_rows_are_independent_of_the_batch(toy):
     shuffled = generate(toy, prompt[order], max_new_tokens=8, top_p=0.9, seed=seeds[order])
     assert torch.equal(shuffled, together[order])
     for row in range(6):
-        alone = generate(toy, prompt[row : row + 1], max_new_tokens=8, top_p=0.9, seed=seeds[row : row + 1])
+        alone = generate(
+            toy, prompt[row : row + 1], max_new_tokens=8, top_p=0.9, seed=seeds[row : row + 1]
+        )
         assert torch.equal(alone[0], together[row])
 
 
@@ -83,7 +87,9 @@ def test_the_prompt_is_read_once_for_several_samples(toy):
     assert toy.shapes == [(2, 2), (8, 3), (8, 4)]
 
 
-@pytest.mark.parametrize("ids", [[3, 4], [[3, 4]], torch.tensor([3, 4]), torch.tensor([[3, 4]], dtype=torch.int32)])
+@pytest.mark.parametrize(
+    "ids", [[3, 4], [[3, 4]], torch.tensor([3, 4]), torch.tensor([[3, 4]], dtype=torch.int32)]
+)
 def test_forms_of_a_prompt(toy, ids):
     text = generate(toy, ids, max_new_tokens=2, seed=0)
     assert torch.equal(text, generate(Toy(), torch.tensor([[3, 4]]), max_new_tokens=2, seed=0))

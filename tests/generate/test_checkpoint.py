@@ -65,8 +65,14 @@ def test_end_and_pad(llama):
     configure(llama, eos_token_id=[9, 10], pad_token_id=4)
     text = generate(llama, PROMPT, max_new_tokens=[6], logit_bias=bias)
     assert text.tolist() == [[1, 2, 3, 9]]
-    assert generate(llama, PROMPT, max_new_tokens=6, logit_bias=bias, eos_token_id=[]).shape == (1, 9)
-    assert generate(llama, PROMPT, max_new_tokens=6, logit_bias=bias, eos_token_id=8).shape == (1, 9)
+    assert generate(llama, PROMPT, max_new_tokens=6, logit_bias=bias, eos_token_id=[]).shape == (
+        1,
+        9,
+    )
+    assert generate(llama, PROMPT, max_new_tokens=6, logit_bias=bias, eos_token_id=8).shape == (
+        1,
+        9,
+    )
     text = generate(llama, PROMPT * 2, max_new_tokens=3, logit_bias=[bias, {8: 100.0}])
     assert text[:, 3:].tolist() == [[9, 4, 4], [8, 8, 8]]
     configure(llama, eos_token_id=9, min_new_tokens=2)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import VOCAB, Toy
+from toys import VOCAB, Toy
 
 from onedraw.generate import generate
 
@@ -68,7 +68,11 @@ class Output:
         (Output(), TypeError, r"got Output: give lambda ids: model\(ids\).logits"),
         (None, TypeError, "model must return a tensor of logits"),
         (LOGITS.long(), TypeError, "model must return logits of a real dtype"),
-        (LOGITS[:1], ValueError, r"model must return logits \[2, 3, V\].* got float32 tensor \[1, 3, 50\]"),
+        (
+            LOGITS[:1],
+            ValueError,
+            r"model must return logits \[2, 3, V\].* got float32 tensor \[1, 3, 50\]",
+        ),
         (LOGITS[:, :2], ValueError, "model must return logits"),
         (LOGITS[0], ValueError, "model must return logits"),
         (LOGITS[..., :0], ValueError, "model must return logits"),
@@ -87,9 +91,13 @@ def test_not_a_model():
 
 
 def test_longer_than_the_context_of_the_model(llama):
-    with pytest.raises(ValueError, match="input_ids must be at most as long .* 64 tokens, got 70 in row 0"):
+    with pytest.raises(
+        ValueError, match=r"input_ids must be at most as long .* 64 tokens, got 70 in row 0"
+    ):
         generate(llama, torch.ones(1, 70, dtype=torch.int64), max_new_tokens=1)
-    with pytest.raises(ValueError, match="max_new_tokens must fit .* at most 4 after the 60 of row 0, got 5"):
+    with pytest.raises(
+        ValueError, match=r"max_new_tokens must fit .* at most 4 after the 60 of row 0, got 5"
+    ):
         generate(llama, torch.ones(1, 60, dtype=torch.int64), max_new_tokens=5)
     assert generate(llama, torch.ones(1, 60, dtype=torch.int64), max_new_tokens=4).shape == (1, 64)
     # Padding is no part of the context.

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from conftest import VOCAB
+from toys import VOCAB
 
 import onedraw
 from onedraw.generate import Generation, generate
@@ -14,15 +14,30 @@ PROMPTS = [[1, 2], [3, 4], [5, 6]]
 
 def test_the_record_is_that_of_draw(toy):
     run = generate(
-        toy, PROMPTS, max_new_tokens=6, temperature=0.8, top_k=9, seed=4, return_details=True, top_logprobs=3
+        toy,
+        PROMPTS,
+        max_new_tokens=6,
+        temperature=0.8,
+        top_k=9,
+        seed=4,
+        return_details=True,
+        top_logprobs=3,
     )
     assert isinstance(run, Generation)
-    assert torch.equal(run.sequences, generate(toy, PROMPTS, max_new_tokens=6, temperature=0.8, top_k=9, seed=4))
+    assert torch.equal(
+        run.sequences, generate(toy, PROMPTS, max_new_tokens=6, temperature=0.8, top_k=9, seed=4)
+    )
     seeds = onedraw.seeds(4, range(3))
     for step in range(6):
         logits = toy(run.sequences[:, : 2 + step].contiguous())[:, -1]
         draw = onedraw.draw(
-            logits, temperature=0.8, top_k=9, seed=seeds, position=2 + step, report="all", top_logprobs=3
+            logits,
+            temperature=0.8,
+            top_k=9,
+            seed=seeds,
+            position=2 + step,
+            report="all",
+            top_logprobs=3,
         )
         for name, field, expected in zip(draw._fields, run.draws, draw, strict=True):
             assert torch.equal(field[:, step], expected), name
@@ -30,7 +45,13 @@ def test_the_record_is_that_of_draw(toy):
 
 def test_what_a_run_says_about_itself(toy):
     run = generate(
-        toy, PROMPTS, max_new_tokens=4, top_p=0.9, seed=6, num_return_sequences=2, return_details=True
+        toy,
+        PROMPTS,
+        max_new_tokens=4,
+        top_p=0.9,
+        seed=6,
+        num_return_sequences=2,
+        return_details=True,
     )
     assert run.prompt_lengths.tolist() == [2] * 6
     assert run.new_lengths.tolist() == [4] * 6
@@ -47,8 +68,14 @@ def test_what_a_run_says_about_itself(toy):
 
 def test_behind_the_end_there_is_nothing(toy):
     run = generate(
-        toy, [[i] for i in range(1, 13)], max_new_tokens=30, temperature=2.0, seed=0, eos_token_id=7,
-        pad_token_id=0, return_details=True,
+        toy,
+        [[i] for i in range(1, 13)],
+        max_new_tokens=30,
+        temperature=2.0,
+        seed=0,
+        eos_token_id=7,
+        pad_token_id=0,
+        return_details=True,
     )
     behind = torch.arange(run.sequences.shape[1] - 1) >= run.new_lengths.unsqueeze(1)
     assert behind.any()
@@ -81,10 +108,18 @@ def test_only_what_is_asked_for(toy):
 
 
 def test_small_vocabulary():
-    run = generate(lambda ids: torch.zeros(*ids.shape, 2), [[0]], max_new_tokens=3, return_details=True)
+    run = generate(
+        lambda ids: torch.zeros(*ids.shape, 2), [[0]], max_new_tokens=3, return_details=True
+    )
     assert run.draws.top_tokens.shape == (1, 3, 2)
-    with pytest.raises(ValueError, match="top_logprobs must be .* got 3"):
-        generate(lambda ids: torch.zeros(*ids.shape, 2), [[0]], max_new_tokens=3, return_details=True, top_logprobs=3)
+    with pytest.raises(ValueError, match=r"top_logprobs must be .* got 3"):
+        generate(
+            lambda ids: torch.zeros(*ids.shape, 2),
+            [[0]],
+            max_new_tokens=3,
+            return_details=True,
+            top_logprobs=3,
+        )
 
 
 def test_no_rows_and_no_steps(toy):
@@ -103,7 +138,15 @@ def test_a_bad_row_is_named_as_in_the_result(toy):
 
     prompts = [[i] for i in range(1, 9)]
     with pytest.raises(onedraw.BadRowError, match="row 4 has a NaN") as caught:
-        generate(model, prompts, max_new_tokens=30, seed=0, temperature=3.0, eos_token_id=list(range(20, 23)), logit_bias=[{20: 9.0 if i != 4 else -50.0, 21: -50.0, 22: -50.0} for i in range(8)])
+        generate(
+            model,
+            prompts,
+            max_new_tokens=30,
+            seed=0,
+            temperature=3.0,
+            eos_token_id=list(range(20, 23)),
+            logit_bias=[{20: 9.0 if i != 4 else -50.0, 21: -50.0, 22: -50.0} for i in range(8)],
+        )
     assert caught.value.rows == (4,)
     assert caught.value.statuses == (1,)
 

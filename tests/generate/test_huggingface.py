@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import VOCAB, tiny
+from toys import VOCAB, tiny
 
 import onedraw
 from onedraw.generate import generate
@@ -26,7 +26,11 @@ def test_the_cache_changes_nothing(network, options):
 
 def test_greedy_as_in_transformers(network):
     theirs = network.generate(
-        PROMPT, attention_mask=torch.ones_like(PROMPT), max_new_tokens=20, do_sample=False, pad_token_id=0
+        PROMPT,
+        attention_mask=torch.ones_like(PROMPT),
+        max_new_tokens=20,
+        do_sample=False,
+        pad_token_id=0,
     )
     assert torch.equal(generate(network, PROMPT, max_new_tokens=20, do_sample=False), theirs)
 
@@ -65,7 +69,13 @@ def test_samples_share_the_prompt(network):
 
 @pytest.mark.parametrize("prompts", [PROMPT, RAGGED], ids=["even", "ragged"])
 def test_rows_that_leave_change_nothing(network, prompts):
-    options = {"max_new_tokens": 40, "seed": 5, "temperature": 1.5, "num_return_sequences": 3, "pad_token_id": 0}
+    options = {
+        "max_new_tokens": 40,
+        "seed": 5,
+        "temperature": 1.5,
+        "num_return_sequences": 3,
+        "pad_token_id": 0,
+    }
     free = generate(network, prompts, eos_token_id=[], **options)
     run = generate(network, prompts, eos_token_id=[3, 7], return_details=True, **options)
     assert len(set(run.new_lengths.tolist())) > 3
@@ -138,7 +148,13 @@ def test_a_recurrent_network():
 
 def test_encoder_decoder_is_refused():
     config = transformers.T5Config(
-        vocab_size=VOCAB, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, decoder_start_token_id=0
+        vocab_size=VOCAB,
+        d_model=16,
+        d_kv=8,
+        d_ff=16,
+        num_layers=1,
+        num_heads=2,
+        decoder_start_token_id=0,
     )
     network = transformers.T5ForConditionalGeneration(config).eval()
     with pytest.raises(ValueError, match="model must be a decoder"):

@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from conftest import tiny
+from toys import tiny
 
 from onedraw import models
 
@@ -53,7 +53,9 @@ def hide(monkeypatch, *names):
     """Let find_spec say that some packages are not there."""
     find = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *more: None if name in names else find(name, *more)
+        importlib.util,
+        "find_spec",
+        lambda name, *more: None if name in names else find(name, *more),
     )
 
 

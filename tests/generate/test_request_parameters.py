@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import VOCAB
+from toys import VOCAB
 
 import onedraw
 from onedraw import SamplingParams
@@ -15,11 +15,21 @@ SEEDS = onedraw.seeds(0, range(3))
 @pytest.mark.parametrize("make", [list, torch.tensor, lambda values: torch.tensor(values).numpy()])
 def test_one_value_a_request(toy, make):
     text = generate(
-        toy, PROMPTS, max_new_tokens=9, seed=0, temperature=make([0.0, 0.5, 2.0]), top_k=make([0, 3, 10])
+        toy,
+        PROMPTS,
+        max_new_tokens=9,
+        seed=0,
+        temperature=make([0.0, 0.5, 2.0]),
+        top_k=make([0, 3, 10]),
     )
     for row, (temperature, top_k) in enumerate([(0.0, 0), (0.5, 3), (2.0, 10)]):
         alone = generate(
-            toy, PROMPTS[row], max_new_tokens=9, temperature=temperature, top_k=top_k, seed=SEEDS[row : row + 1]
+            toy,
+            PROMPTS[row],
+            max_new_tokens=9,
+            temperature=temperature,
+            top_k=top_k,
+            seed=SEEDS[row : row + 1],
         )
         assert torch.equal(alone[0], text[row])
 
@@ -27,13 +37,21 @@ def test_one_value_a_request(toy, make):
 def test_params_one_for_all(toy):
     params = SamplingParams(temperature=0.8, top_p=0.9)
     text = generate(toy, PROMPTS, params, max_new_tokens=9, seed=0)
-    assert torch.equal(text, generate(toy, PROMPTS, max_new_tokens=9, seed=0, temperature=0.8, top_p=0.9))
+    assert torch.equal(
+        text, generate(toy, PROMPTS, max_new_tokens=9, seed=0, temperature=0.8, top_p=0.9)
+    )
     hot = generate(toy, PROMPTS, params, temperature=1.5, max_new_tokens=9, seed=0)
-    assert torch.equal(hot, generate(toy, PROMPTS, max_new_tokens=9, seed=0, temperature=1.5, top_p=0.9))
+    assert torch.equal(
+        hot, generate(toy, PROMPTS, max_new_tokens=9, seed=0, temperature=1.5, top_p=0.9)
+    )
 
 
 def test_params_one_a_request(toy):
-    params = [SamplingParams(temperature=0), SamplingParams(top_k=4, seed=5), SamplingParams(min_p=0.1)]
+    params = [
+        SamplingParams(temperature=0),
+        SamplingParams(top_k=4, seed=5),
+        SamplingParams(min_p=0.1),
+    ]
     text = generate(toy, PROMPTS, params, max_new_tokens=9)
     assert torch.equal(text[0], generate(toy, PROMPTS[0], max_new_tokens=9, temperature=0)[0])
     assert torch.equal(text[1], generate(toy, PROMPTS[1], max_new_tokens=9, top_k=4, seed=[5])[0])
@@ -53,7 +71,13 @@ def test_allowed_and_bias_one_a_request(toy):
         allowed[row, 10 * row : 10 * row + 10] = True
     bias = [{0: 100.0}, None, {25: 100.0}]
     text = generate(
-        toy, PROMPTS, max_new_tokens=5, allowed=allowed, logit_bias=bias, seed=0, num_return_sequences=2
+        toy,
+        PROMPTS,
+        max_new_tokens=5,
+        allowed=allowed,
+        logit_bias=bias,
+        seed=0,
+        num_return_sequences=2,
     )
     new = text[:, 2:]
     assert (new[:2] == 0).all()
@@ -93,7 +117,10 @@ def test_do_sample_false_is_greedy(toy):
         ({"seed": 2**64}, "seed must be"),
         ({"seed": 0, "generator": torch.Generator()}, "generator must be left out"),
         ({"stream": 1}, "seed must be given with stream"),
-        ({"allowed": torch.ones(2, VOCAB, dtype=torch.bool)}, r"allowed must be bool \[V\] or \[3, V\]"),
+        (
+            {"allowed": torch.ones(2, VOCAB, dtype=torch.bool)},
+            r"allowed must be bool \[V\] or \[3, V\]",
+        ),
         ({"allowed": torch.ones(4, dtype=torch.bool)}, "allowed must be as wide as the logits"),
         ({"logit_bias": [{}, {}]}, "logit_bias must have one mapping a request, 3, got 2"),
         ({"logit_bias": torch.zeros(2, VOCAB)}, "logit_bias must be a mapping, a list of 3"),

@@ -17,7 +17,9 @@ def test_a_seed_reproduces_and_another_differs(toy):
 
 def test_an_int_is_a_seed_for_each_request(toy):
     text = generate(toy, PROMPTS, max_new_tokens=8, seed=7)
-    assert torch.equal(text, generate(toy, PROMPTS, max_new_tokens=8, seed=onedraw.seeds(7, range(3))))
+    assert torch.equal(
+        text, generate(toy, PROMPTS, max_new_tokens=8, seed=onedraw.seeds(7, range(3)))
+    )
     # The last two prompts as a batch of their own, keyed by their index in the whole run:
     rest = generate(toy, PROMPTS[1:], max_new_tokens=8, seed=onedraw.seeds(7, [1, 2]))
     assert torch.equal(rest, text[1:])
@@ -55,7 +57,8 @@ def test_the_number_of_tokens_takes_nothing_more_from_torch(toy):
 
 def test_a_generator(toy):
     texts = [
-        generate(toy, PROMPTS, max_new_tokens=8, generator=torch.Generator().manual_seed(5)) for _ in range(2)
+        generate(toy, PROMPTS, max_new_tokens=8, generator=torch.Generator().manual_seed(5))
+        for _ in range(2)
     ]
     assert torch.equal(*texts)
 

@@ -45,7 +45,10 @@ def test_a_chat_ends_by_itself(smollm2):
     )
     run = generate(model, chat["input_ids"], max_new_tokens=30, temperature=0, return_details=True)
     assert run.finish_reasons == ["eos"]
-    assert tokenizer.decode(run.tokens(0), skip_special_tokens=True) == "The capital of France is Paris."
+    assert (
+        tokenizer.decode(run.tokens(0), skip_special_tokens=True)
+        == "The capital of France is Paris."
+    )
 
 
 def test_batch_against_single(smollm2):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import VOCAB, Toy
+from toys import VOCAB, Toy
 
 import onedraw
 from onedraw.generate import generate
@@ -24,7 +24,9 @@ def cut(row, eos, pad):
 @pytest.mark.parametrize("eos", [[7], [7, 11, 30], [VOCAB + 5]])
 def test_end_tokens(toy, eos):
     free = generate(toy, PROMPTS, max_new_tokens=40, seed=0, temperature=2.0)
-    text = generate(toy, PROMPTS, max_new_tokens=40, seed=0, temperature=2.0, eos_token_id=eos, pad_token_id=3)
+    text = generate(
+        toy, PROMPTS, max_new_tokens=40, seed=0, temperature=2.0, eos_token_id=eos, pad_token_id=3
+    )
     expected = torch.tensor([[row[0], *cut(row[1:], eos, 3)] for row in free.tolist()])
     assert torch.equal(text, expected[:, : text.shape[1]])
     assert (expected[:, text.shape[1] :] == 3).all()
@@ -50,10 +52,18 @@ def test_parameters_follow_the_rows_that_stay(toy):
 def test_the_end_token_pads_by_default(toy):
     text = generate(toy, PROMPTS, max_new_tokens=40, seed=0, temperature=2.0, eos_token_id=7)
     run = generate(
-        toy, PROMPTS, max_new_tokens=40, seed=0, temperature=2.0, eos_token_id=7, return_details=True
+        toy,
+        PROMPTS,
+        max_new_tokens=40,
+        seed=0,
+        temperature=2.0,
+        eos_token_id=7,
+        return_details=True,
     )
     assert torch.equal(text, run.sequences)
-    for row, (reason, length) in enumerate(zip(run.finish_reasons, run.new_lengths.tolist(), strict=True)):
+    for row, (reason, length) in enumerate(
+        zip(run.finish_reasons, run.new_lengths.tolist(), strict=True)
+    ):
         tail = text[row, 1 + length :]
         assert reason == ("eos" if text[row, length] == 7 else "length")
         assert (tail == 7).all()
@@ -75,13 +85,16 @@ def test_min_new_tokens(toy, allowed):
         "rows": (torch.arange(VOCAB) < 40).expand(12, VOCAB).contiguous(),
         "bits": torch.tensor([-1, 0xFF], dtype=torch.int32),
     }
-    options = {"max_new_tokens": 30, "eos_token_id": eos, "logit_bias": {7: 6.0, 31: 6.0}, "seed": 1}
+    options = {
+        "max_new_tokens": 30,
+        "eos_token_id": eos,
+        "logit_bias": {7: 6.0, 31: 6.0},
+        "seed": 1,
+    }
     mask = masks[allowed]
     short = generate(toy, PROMPTS, **options, allowed=mask, return_details=True)
     assert int(short.new_lengths.min()) == 1
-    run = generate(
-        toy, PROMPTS, **options, allowed=mask, min_new_tokens=5, return_details=True
-    )
+    run = generate(toy, PROMPTS, **options, allowed=mask, min_new_tokens=5, return_details=True)
     assert int(run.new_lengths.min()) == 6  # five others, then an end token, which is likely
     new = run.sequences[:, 1:6]
     assert not torch.isin(new, torch.tensor(eos)).any()
@@ -97,7 +110,9 @@ def test_without_clears_bits():
 @pytest.mark.parametrize("make", [list, torch.tensor])
 def test_max_new_tokens_one_a_request(toy, make):
     many = [0, 3, 7] * 4
-    run = generate(toy, PROMPTS, max_new_tokens=make(many), seed=0, pad_token_id=49, return_details=True)
+    run = generate(
+        toy, PROMPTS, max_new_tokens=make(many), seed=0, pad_token_id=49, return_details=True
+    )
     full = generate(toy, PROMPTS, max_new_tokens=7, seed=0)
     assert run.new_lengths.tolist() == many
     for row, length in enumerate(many):
@@ -107,7 +122,9 @@ def test_max_new_tokens_one_a_request(toy, make):
 
 def test_stop_strings(letters):
     # "stop" is completed by ("st", "op"), by ("s", "to", "px") with an overhang, and by ("o", "p") after "st".
-    words = {word: letters.convert_tokens_to_ids(word) for word in ("st", "op", "s", "to", "px", "a")}
+    words = {
+        word: letters.convert_tokens_to_ids(word) for word in ("st", "op", "s", "to", "px", "a")
+    }
     script = torch.tensor(
         [
             [words["st"], words["op"], words["a"], words["a"]],
@@ -124,7 +141,12 @@ def test_stop_strings(letters):
         return logits
 
     run = generate(
-        model, [[0], [1], [2]], max_new_tokens=4, temperature=0, stop_strings="stop", tokenizer=letters,
+        model,
+        [[0], [1], [2]],
+        max_new_tokens=4,
+        temperature=0,
+        stop_strings="stop",
+        tokenizer=letters,
         return_details=True,
     )
     assert run.finish_reasons == ["stop_string", "stop_string", "length"]
@@ -134,9 +156,18 @@ def test_stop_strings(letters):
 @pytest.mark.parametrize("strings", [["stop", "po"], "xt"])
 def test_stop_strings_as_in_transformers(llama, letters, strings):
     prompt = torch.tensor([[1, 2], [18, 19], [30, 4]])
-    options = {"max_new_tokens": 30, "stop_strings": strings, "tokenizer": letters, "do_sample": False}
+    options = {
+        "max_new_tokens": 30,
+        "stop_strings": strings,
+        "tokenizer": letters,
+        "do_sample": False,
+    }
     theirs = llama.generate(
-        prompt, attention_mask=torch.ones_like(prompt), eos_token_id=VOCAB + 1, pad_token_id=0, **options
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        eos_token_id=VOCAB + 1,
+        pad_token_id=0,
+        **options,
     )
     ours = generate(llama, prompt, pad_token_id=0, **options)
     assert torch.equal(ours, theirs)
@@ -147,7 +178,11 @@ def test_seeds_do_not_move_when_rows_leave():
     seeds = onedraw.seeds(0, range(12))
     for row in range(12):
         alone = generate(
-            Toy(), PROMPTS[row : row + 1], max_new_tokens=50, seed=seeds[row : row + 1], eos_token_id=7,
+            Toy(),
+            PROMPTS[row : row + 1],
+            max_new_tokens=50,
+            seed=seeds[row : row + 1],
+            eos_token_id=7,
             temperature=3.0,
         )
         assert torch.equal(alone[0], with_end[row, : alone.shape[1]])
@@ -159,7 +194,11 @@ def test_seeds_do_not_move_when_rows_leave():
         ({"max_new_tokens": -1}, ValueError, "max_new_tokens must be an integer >= 0, got -1"),
         ({"max_new_tokens": 1.5}, TypeError, "max_new_tokens must be an integer"),
         ({"max_new_tokens": True}, TypeError, "max_new_tokens must be an integer"),
-        ({"max_new_tokens": [1, 2]}, ValueError, "max_new_tokens must have one value a request, 12, got 2"),
+        (
+            {"max_new_tokens": [1, 2]},
+            ValueError,
+            "max_new_tokens must have one value a request, 12, got 2",
+        ),
         ({"min_new_tokens": -1}, ValueError, "min_new_tokens must be"),
         ({"min_new_tokens": 9, "max_new_tokens": 3}, ValueError, "min_new_tokens must be at most"),
         ({"eos_token_id": -2}, ValueError, "eos_token_id must be"),

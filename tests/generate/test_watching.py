@@ -67,9 +67,7 @@ def test_interrupted_in_the_model(toy, details):
         return toy(ids)
 
     with pytest.raises(GenerationInterrupted) as caught:
-        generate(
-            model, PROMPTS, max_new_tokens=9, seed=0, streamer=tape, return_details=details
-        )
+        generate(model, PROMPTS, max_new_tokens=9, seed=0, streamer=tape, return_details=details)
     result = caught.value.result
     assert torch.equal(result.sequences if details else result, whole[:, :6])
     assert torch.equal(torch.stack(tape.put_[1:], dim=1), whole[:, 2:6])

@@ -66,7 +66,14 @@ def token_scores(row: Weighed, ids, noise: Noise, level: int, sample: int) -> li
     """R5.4, second level: (score, id) of each token by its own weight, best first."""
     weights = row.weights
     return sorted(
-        (score(variate(noise.u(level, sample, i)), math.ldexp(weights[i].m, -23), weights[i].n - row.n_row), i)
+        (
+            score(
+                variate(noise.u(level, sample, i)),
+                math.ldexp(weights[i].m, -23),
+                weights[i].n - row.n_row,
+            ),
+            i,
+        )
         for i in ids
     )
 

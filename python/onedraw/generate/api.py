@@ -153,8 +153,15 @@ def generate(
 
     Three samples of one prompt, with the record of each token:
 
-    >>> run = onedraw.generate(lambda ids: table[ids], [[0, 3]], max_new_tokens=4, top_k=3, seed=1,
-    ...                        num_return_sequences=3, return_details=True)
+    >>> run = onedraw.generate(
+    ...     lambda ids: table[ids],
+    ...     [[0, 3]],
+    ...     max_new_tokens=4,
+    ...     top_k=3,
+    ...     seed=1,
+    ...     num_return_sequences=3,
+    ...     return_details=True,
+    ... )
     >>> run.sequences.shape, run.finish_reasons
     (torch.Size([3, 6]), ['length', 'length', 'length'])
     >>> int(run.draws.rank.max()) <= 3

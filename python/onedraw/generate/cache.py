@@ -12,11 +12,11 @@ __all__ = ["GrowingLayer", "attends", "new_cache"]
 SPARE = 64  # tokens of room at first: a prompt that ends soon wastes little
 
 
-class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+class GrowingLayer(DynamicLayer):  # type: ignore[misc]
     """Keys and values [B, H, T, D] of one layer, as views of buffers [B, H, room, D]."""
 
     def __init__(self, longest: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.longest = longest  # never more room than this
         self.length = 0
         self.buffers: tuple[Tensor, Tensor] | None = None
@@ -82,7 +82,7 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
 
 
 def new_cache(config: Any, longest: int) -> DynamicCache:
-    """transformers' cache for a model with `config`, with our layers in the place of its plain ones.
+    """Transformers' cache for a model with `config`, with our layers in the place of its plain ones.
 
     Layers of another kind (sliding window, linear attention) stay what they are.
     """

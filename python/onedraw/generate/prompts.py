@@ -60,10 +60,8 @@ def read_prompts(input_ids: Any, attention_mask: Any, pad: int) -> Prompts:
     if tokens.numel() and int(tokens.min()) < 0:
         raise ValueError(f"input_ids must be token ids >= 0, got {int(tokens.min())}")
     mask = None if attention_mask is None else _read_mask(attention_mask, tokens)
-    if mask is None:
-        lengths = torch.full((tokens.shape[0],), tokens.shape[1], dtype=torch.int64)
-    else:
-        lengths = mask.sum(dim=1)
+    whole = torch.full((tokens.shape[0],), tokens.shape[1], dtype=torch.int64)
+    lengths = whole if mask is None else mask.sum(dim=1)
     return Prompts(tokens, mask, lengths.to(tokens.device))
 
 

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ..errors import shown
 from ..params import (
-    FIELDS,
     MIN_P,
     STREAM,
     TEMPERATURE,

@@ -62,7 +62,7 @@ class Stopping:
 
 
 def stop_strings_criteria(strings: list[str], tokenizer: Any) -> Any:
-    """transformers' own criteria for `strings`, so that they mean the same here."""
+    """Transformers' own criteria for `strings`, so that they mean the same here."""
     try:
         from transformers import StopStringCriteria
     except ImportError:
@@ -72,11 +72,10 @@ def stop_strings_criteria(strings: list[str], tokenizer: Any) -> Any:
 
 def without(allowed: Any, tokens: tuple[int, ...], vocab: int) -> Tensor:
     """`allowed` (bool or int32 bitmask, [C] or [R, C]; None: all) with `tokens` taken out, as a copy."""
-    ids = [token for token in tokens if token < vocab]
-    if allowed is None:
-        mask = torch.ones(vocab, dtype=torch.bool)
-    else:
-        mask = plain(allowed, "allowed").clone()
+    every = torch.ones(vocab, dtype=torch.bool)
+    mask = every if allowed is None else plain(allowed, "allowed").clone()
+    width = 32 * mask.shape[-1] if mask.dtype is torch.int32 else mask.shape[-1]
+    ids = [token for token in tokens if token < min(vocab, width)]
     if mask.dtype is torch.int32:
         for token in ids:
             bit = 1 << token % 32

@@ -20,7 +20,7 @@ def bar(progress: bool | None, rows: int, total: int, *, streamed: bool) -> Any:
     ):
         return None
     try:
-        from tqdm import tqdm  # type: ignore[import-untyped]
+        from tqdm import tqdm
     except ImportError:
         if progress:
             raise ImportError("progress=True needs tqdm: pip install 'onedraw[hf]'") from None

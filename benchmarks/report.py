@@ -70,15 +70,17 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str
     yield ""
 
 
-def by_peer(records: Sequence[Record], cell: Callable[[Record, str], str]) -> Iterator[str]:
-    """Filters down, peers across."""
-    peers = [peer for peer in EVERY_PEER if any(peer in record["peers"] for record in records)]
-    rows = [
-        [record["filters"], f"{record['peers']['floor']['median_us']:.1f} us"]
-        + [cell(record, peer) for peer in peers if peer != "floor"]
-        for record in records
-    ]
-    yield from markdown(["filters", "floor", *(peer for peer in peers if peer != "floor")], rows)
+def floor_time(record: Record) -> str:
+    return f"{record['peers']['floor']['median_us']:.1f} us"
+
+
+def by_peer(
+    records: Sequence[Record], cell: Callable[[Record, str], str], floor: Callable[[Record], str]
+) -> Iterator[str]:
+    """Filters down, peers across; what stands under the floor is not a ratio to it."""
+    peers = [peer for peer in EVERY_PEER[1:] if any(peer in r["peers"] for r in records)]
+    rows = [[r["filters"], floor(r), *(cell(r, peer) for peer in peers)] for r in records]
+    yield from markdown(["filters", "floor", *peers], rows)
 
 
 def by_axis(
@@ -101,12 +103,12 @@ def sections(records: Sequence[Record]) -> Iterator[str]:
     for batch in BATCHES:
         if found := select(records, batch=batch):
             yield f"## Batch {batch} ({found[0]['read_from']})\n"
-            yield from by_peer(found, ratio)
+            yield from by_peer(found, ratio, floor_time)
     for batch in (1, 8, 64):
         found = [r for r in select(records, batch=batch) if "extra_bytes" in r["peers"]["floor"]]
         if found:
             yield f"## Peak extra memory in MiB, batch {batch}\n"
-            yield from by_peer(found, extra)
+            yield from by_peer(found, extra, lambda record: extra(record, "floor"))
     axes: list[tuple[str, str, Iterable[Any], dict[str, Any]]] = [
         ("Vocabulary", "vocab", VOCABULARIES, {"vocab": None}),
         ("dtype", "dtype", DTYPES, {"dtype": None}),

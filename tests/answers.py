@@ -4,10 +4,11 @@ import math
 from typing import Any
 
 import numpy as np
-import onedraw
-import oracle
 import pytest
 import torch
+
+import onedraw
+import oracle
 
 # The oracle takes the logarithm from libm, the core from its own log64 (R6.5: within 1e-15 of a
 # number up to 44): where large numbers cancel, that absolute difference is what is left. Elsewhere

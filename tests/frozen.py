@@ -9,8 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import logits as rows
 import numpy as np
+
+import logits as rows
 import oracle
 
 FILE = Path(__file__).parent / "vectors" / "rows.json"

@@ -4,16 +4,17 @@ import itertools
 import math
 from typing import Any
 
-import compiled
-import logits as rows
 import numpy as np
-import onedraw
-import oracle
 import pytest
 import torch
-from answers import ask_oracle, check_row
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
+import compiled
+import logits as rows
+import onedraw
+import oracle
+from answers import ask_oracle, check_row
 from onedraw import _core
 from oracle.exact import f32
 from oracle.tokens import LOG2E

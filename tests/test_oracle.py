@@ -6,15 +6,16 @@ from collections import Counter
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
-import logits as rows
 import numpy as np
-import oracle
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from scipy import stats
+
+import logits as rows
+import oracle
 from oracle import exact, filters, race
 from oracle.tokens import Weighed, Weight, key, ordered, scale, split, weighed, weight
-from scipy import stats
 
 float32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 temperatures = st.floats(-6, 6).map(lambda e: exact.f32(10.0**e))

@@ -149,3 +149,10 @@ def test_checked_tensors_share_memory_where_they_can() -> None:
     checked = params.per_row(params.TOP_P, value)
     assert isinstance(checked, Tensor)
     assert checked.data_ptr() == value.data_ptr()
+
+
+def test_params_keep_plain_numbers() -> None:
+    given = onedraw.SamplingParams(np.float32(0.5), np.int64(3), seed=torch.tensor(7))  # type: ignore[arg-type]
+    assert given == onedraw.SamplingParams(0.5, 3, seed=7)
+    assert hash(given) == hash(onedraw.SamplingParams(0.5, 3, seed=7))
+    assert repr(given) == repr(onedraw.SamplingParams(0.5, 3, seed=7))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from answers import ask_oracle, check_row
 from oracle.tokens import LOG2E
 

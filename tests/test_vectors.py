@@ -1,11 +1,12 @@
 """The frozen vectors on every kernel: an answer that has been given is never taken back."""
 
-import frozen
 import numpy as np
-import onedraw
-import oracle
 import pytest
 import torch
+
+import frozen
+import onedraw
+import oracle
 from answers import ask_oracle, for_onedraw, same
 
 FILE = frozen.load()

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from onedraw import _core
 from oracle import exact
 from oracle.tokens import WEIGHT_POLY, mantissa, scale, weight

@@ -223,6 +223,7 @@ void PyJob::run(py::object logits) const {
   require_cpu(t, "logits");
   const size_t n = t.shape.size();
   require(n >= 1 && n <= 3, "logits are not [V], [B, V] or [B, T, V]");
+  if (t.size() == 0 && t.shape.back() > 0) return;  // no rows
   require(t.strides.back() == 1 || t.shape.back() <= 1, "logits are not contiguous in their last dimension");
   Job j = job;
   j.logits = t.data;
@@ -235,9 +236,8 @@ void PyJob::run(py::object logits) const {
   j.num_top = 0;
   for (const char* name : {"top_token", "top_logprob"}) {
     const auto found = outputs_.find(name);
-    if (found != outputs_.end() && j.batch * j.steps > 0) j.num_top = found->second.size() / (j.batch * j.steps);
+    if (found != outputs_.end()) j.num_top = found->second.size() / (j.batch * j.steps);
   }
-  if (j.batch * j.steps == 0) return;
   check(j);
   bool fine;
   {

@@ -29,6 +29,7 @@ struct Tensor {
   }
   bool is(DLDataTypeCode code, int bits) const { return dtype.code == code && dtype.bits == bits && dtype.lanes == 1; }
   bool contiguous() const {
+    if (size() == 0) return true;
     int64_t expected = 1;
     for (size_t i = shape.size(); i-- > 0;) {
       if (shape[i] != 1 && strides[i] != expected) return false;

@@ -30,6 +30,8 @@ struct BiasCursor {
 
 static inline void edit_block(const Reader& r, int64_t begin, int count, BiasCursor& cursor, float* out) {
   const float none = -__builtin_inff();
+  if (r.weights)
+    for (int i = 0; i < count; ++i) out[i] = weight_value(out[i]);
   if (r.bias)
     for (int i = 0; i < count; ++i) out[i] = out[i] + r.bias[begin + i];
   if (r.bias_count) {
@@ -45,9 +47,6 @@ static inline void edit_block(const Reader& r, int64_t begin, int count, BiasCur
     for (int i = 0; i < count; ++i) out[i] = r.allowed[begin + i] ? out[i] : none;
   if (r.mask == Mask::bits)
     for (int i = 0; i < count; ++i) out[i] = (r.allowed_bits[(begin + i) >> 5] >> (i & 31)) & 1 ? out[i] : none;
-  if (r.weights)  // R2.5: zero is no candidate; an invalid weight is found as NaN and named when the row is refused
-    for (int i = 0; i < count; ++i)
-      out[i] = out[i] == 0 ? none : is_invalid_weight(out[i]) ? __builtin_nanf("") : out[i];
 }
 
 // The values of block b into `out` [64]. Past the vocabulary there is nothing.

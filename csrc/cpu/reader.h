@@ -73,22 +73,32 @@ struct Reader {
   return low;
 }
 
-// A weight of zero is no candidate (R2.5): it reads as -inf.
+// R2.5: a given weight as a value: zero is no candidate, and what is no weight reads as NaN.
+[[maybe_unused]] static inline float weight_value(float x) {
+  if (x == 0) return -__builtin_inff();
+  return x > 0 && x < __builtin_inff() ? x : __builtin_nanf("");
+}
+
 [[maybe_unused]] static inline float value(const Reader& r, int64_t id) {
-  const float none = -__builtin_inff();
-  if (!is_allowed(r, id)) return none;
+  if (!is_allowed(r, id)) return -__builtin_inff();
   float x = raw_value(r, id);
+  if (r.weights) return weight_value(x);
   if (r.bias) x = spec::add(x, r.bias[id]);
   if (r.bias_count) {
     const int64_t i = bias_from(r, id);
     if (i < r.bias_count && r.bias_ids[i] == id) x = spec::add(x, r.bias_values[i]);
   }
-  return r.weights && x == 0 ? none : x;
+  return x;
 }
 
-// R2.5: neither a weight nor the absence of one. NaN is reported before.
-[[maybe_unused]] static inline bool is_invalid_weight(float x) {
-  return (x < 0 && x != -__builtin_inff()) || x == __builtin_inff();
+// Why a row reads as having a NaN: it has one, or a weight that is none.
+[[maybe_unused]] static inline Status status_of_nan(const Reader& r) {
+  if (!r.weights) return Status::nan;
+  for (int64_t id = 0; id < r.vocab; ++id) {
+    const float x = raw_value(r, id);
+    if (is_allowed(r, id) && x != x) return Status::nan;
+  }
+  return Status::invalid;
 }
 
 }  // namespace onedraw::cpu

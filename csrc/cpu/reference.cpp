@@ -58,22 +58,18 @@ struct Sorted {
 };
 
 template <class Value>
-Sorted sorted_row(int64_t vocab, const Settings& settings, Value value) {
+Sorted sorted_row(int64_t vocab, const Settings& settings, Status nan, Value value) {
   Sorted row;
-  bool invalid = false;
   for (int64_t id = 0; id < vocab; ++id) {
     const float x = value(id);
     const uint32_t k = spec::key(x);
     if (k == spec::kKeyNaN) {
-      row.status = Status::nan;
+      row.status = nan;
       return row;
     }
-    if (settings.weights && is_invalid_weight(x)) invalid = true;
-    if (spec::is_candidate(k) && !invalid) row.tokens.push_back({id, x, k, weight_of(settings, x)});
+    if (spec::is_candidate(k)) row.tokens.push_back({id, x, k, weight_of(settings, x)});
   }
-  if (invalid) {
-    row.status = Status::invalid;
-  } else if (row.tokens.empty()) {
+  if (row.tokens.empty()) {
     row.status = Status::empty;
   } else {
     std::sort(row.tokens.begin(), row.tokens.end(),
@@ -150,7 +146,7 @@ float entropy(const Sorted& row, size_t kept, uint64_t mass, float scale) {
 float raw_logprob(const Reader& reader, int64_t id) {
   Settings plain{};
   plain.scale = spec::scale_of(1);
-  const Sorted row = sorted_row(reader.vocab, plain, [&](int64_t i) { return raw_value(reader, i); });
+  const Sorted row = sorted_row(reader.vocab, plain, Status::nan, [&](int64_t i) { return raw_value(reader, i); });
   if (row.status != Status::ok) return __builtin_nanf("");
   const float x = raw_value(reader, id);
   if (!spec::is_candidate(spec::key(x))) return -__builtin_inff();
@@ -213,7 +209,8 @@ void write_row(const Job& job, int64_t r, const Reader& reader, const Sorted& ro
 void reference_row(const Job& job, int64_t r) {
   const Settings settings = settings_of(job, r);
   const Reader reader = reader_of(job, r);
-  const Sorted row = sorted_row(job.vocab, settings, [&](int64_t id) { return value(reader, id); });
+  const Sorted row =
+      sorted_row(job.vocab, settings, status_of_nan(reader), [&](int64_t id) { return value(reader, id); });
   if (row.status != Status::ok) return write_bad(job, r, row.status);
   const size_t kept = num_kept(row, settings);
   if (!job.replacement && static_cast<size_t>(job.num_samples) > kept) return write_bad(job, r, Status::too_few);

@@ -8,12 +8,7 @@ namespace onedraw::cpu {
 namespace {
 
 Status status_of(const Row& row) {
-  if (row.scratch.has_nan) {
-    if (!row.settings.weights) return Status::nan;
-    for (int64_t id = 0; id < row.job.vocab; ++id)
-      if (const float x = value(row.reader, id); x != x) return Status::nan;
-    return Status::invalid;
-  }
+  if (row.scratch.has_nan) return status_of_nan(row.reader);
   return row.max == -__builtin_inff() ? Status::empty : Status::ok;
 }
 

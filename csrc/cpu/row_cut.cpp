@@ -4,6 +4,7 @@
 // of the row, an interval of values is halved instead, each step an exact count or mass of the row, until few tokens
 // are in it; then only those are selected among. Either way the work is bounded, whatever the row.
 #include <algorithm>
+#include <cmath>
 
 #include "bisect.h"
 #include "cut.h"
@@ -13,8 +14,8 @@ namespace onedraw::cpu {
 
 namespace {
 
-constexpr int64_t kFewTokens = 2048;    // worth selecting among without another step
-constexpr int64_t kSampledBlocks = 24;  // enough for a guess within a few hundredths of the row
+// So few tokens are selected among at once: it takes about as long as another step over the row.
+int64_t few_tokens(const Row& row) { return std::max<int64_t>(256, row.job.vocab / 32); }
 
 bool top_k_is_on(const Job& job, const Settings& s) { return s.top_k > 0 && s.top_k < job.vocab; }
 
@@ -23,64 +24,56 @@ uint64_t with_ties(const Row& row, uint64_t last) {
   return row.settings.ties_keep ? spec::order(spec::key_of_order(last), 0xFFFFFFFFu) : last;
 }
 
+// What is known of the tokens from a key on.
+struct End {
+  uint32_t key;
+  int64_t count;  // at the low end perhaps an upper bound of it
+  double level;   // what is looked for in: see narrow
+};
+
 // An interval of keys: the tokens from `low` on reach what is looked for, those from `high` on do not.
 struct Interval {
-  uint32_t low, high;
-  int64_t count_low, count_high;
+  End low, high;
+  int64_t few;  // tokens, at which the search ends
 
-  bool one_key() const { return high - low <= 1; }  // all its tokens are equal
-  bool small() const { return one_key() || count_low - count_high <= kFewTokens; }
+  bool one_key() const { return high.key - low.key <= 1; }  // all its tokens are equal
+  bool small() const { return one_key() || low.count - high.count <= few; }
 };
 
 struct Reached {
   bool enough;
   int64_t count;
+  double level;
 };
 
-// The tokens of some blocks, spread over the row, as an estimate of all.
-class Sample {
- public:
-  Sample(const Row& row, float least, float limit, bool by_mass) : at_(row.scratch.candidates), by_mass_(by_mass) {
-    const int64_t step = std::max<int64_t>(1, row.blocks / kSampledBlocks);
-    for (int64_t b = step / 2; b < row.blocks; b += step) {
-      Scratch behind = row.scratch;
-      behind.candidates += count_;
-      count_ += row.kernel.gather(row.reader, row.settings, row.max, least, limit, b, b + 1, behind);
-    }
-    row.kernel.weigh(row.settings, row.max, at_, count_);
-    sort_first(at_, count_, count_);
-    for (int64_t i = 0; i < count_; ++i) total_ += weight(at_[i]);
-  }
-
-  // The key at which this share of the sample is reached; 0 if there is none.
-  uint32_t key_at(double share) const {
-    double sum = 0;
-    for (int64_t i = 0; i < count_; ++i) {
-      sum += weight(at_[i]);
-      if (sum >= share * total_) return spec::key_of_order(at_[i].order);
-    }
-    return 0;
-  }
-
- private:
-  double weight(const Candidate& c) const {
-    if (!by_mass_) return 1;
-    return c.below > 60 ? 0.0 : static_cast<double>(c.m) / static_cast<double>(uint64_t{1} << c.below);
-  }
-
-  Candidate* at_;
-  int64_t count_ = 0;
-  double total_ = 0;
-  bool by_mass_;
-};
-
-// reaches(value) -> Reached: whether the tokens of at least this value are enough, and how many they are.
+// reaches(value) -> Reached, for the tokens of at least this value.
 template <class Reaches>
 void step(Interval& in, uint32_t key, Reaches reaches) {
-  if (key <= in.low || key >= in.high) return;
+  if (key <= in.low.key || key >= in.high.key) return;
   const Reached reached = reaches(spec::value_of_key(key));
-  (reached.enough ? in.low : in.high) = key;
-  (reached.enough ? in.count_low : in.count_high) = reached.count;
+  (reached.enough ? in.low : in.high) = {key, reached.count, reached.level};
+}
+
+// Where the level is expected, if its logarithm is linear in the value; the key may be outside the interval.
+uint32_t guess(const Interval& in, double level) {
+  const double low = std::log(in.low.level), high = std::log(in.high.level), x = (std::log(level) - low) / (high - low);
+  const double a = spec::value_of_key(in.low.key), b = spec::value_of_key(in.high.key);
+  const float value = static_cast<float>(a + x * (b - a));
+  return value == value ? spec::key(value) : in.low.key;
+}
+
+// Narrows until few tokens are left. A level is positive and monotone in the value: the number of tokens, or the mass
+// that is left out. Its logarithm is about linear in the tail of a language model, so the first steps are guesses, on
+// either side of where the wanted level is expected; halving follows for whatever else the row may be.
+template <class Reaches>
+Interval narrow(Interval in, double wanted, Reaches reaches) {
+  for (int i = 0; !in.small(); ++i) {
+    if (i % 4 < 2)
+      step(in, guess(in, i % 4 == 0 ? wanted * 0.9 : wanted * 1.1), reaches);
+    else
+      step(in, key_between(in.low.key, in.high.key, i % 4 == 2), reaches);
+  }
+  return in;
 }
 
 // `high` of an interval that starts above the whole row.
@@ -88,21 +81,7 @@ uint32_t above_row(const Row& row) { return spec::key(row.max) + 1; }
 
 // The value below which an interval's tokens are not wanted; NaN (none) above the whole row.
 float limit_of(const Row& row, const Interval& interval) {
-  return interval.high > spec::key(row.max) ? __builtin_nanf("") : spec::value_of_key(interval.high);
-}
-
-// Narrows until few tokens are left: first to a guess from a sample of the interval's tokens, in the order of tokens
-// with weights: `quantile` of their count, or of their mass, is looked for. Then by halving.
-template <class Reaches>
-Interval narrow(const Row& row, Interval in, bool by_mass, double quantile, Reaches reaches) {
-  if (!in.small()) {
-    const Sample sample(row, spec::value_of_key(in.low), limit_of(row, in), by_mass);
-    step(in, sample.key_at(quantile + 0.04), reaches);
-    step(in, sample.key_at(quantile - 0.04), reaches);
-  }
-  for (bool by_value = true; !in.small(); by_value = !by_value)
-    step(in, key_between(in.low, in.high, by_value), reaches);
-  return in;
+  return interval.high.key > spec::key(row.max) ? __builtin_nanf("") : spec::value_of_key(interval.high.key);
 }
 
 // The n-th token, by id, of those with this key; there are as many.
@@ -128,55 +107,53 @@ uint64_t cut_top_k(const Row& row) {
   }
   const auto reaches = [&](float value) {
     const int64_t count = row.kernel.count(row.reader, value, row.scratch);
-    return Reached{count >= k, count};
+    return Reached{count >= k, count, static_cast<double>(count) + 0.5};
   };
   const uint32_t lowest = spec::kKeyNegInf + 1;
   const Reached all = reaches(spec::value_of_key(lowest));
   if (!all.enough) return spec::kKeepAll;
-  const double quantile = static_cast<double>(k) / static_cast<double>(all.count);
-  const Interval in = narrow(row, {lowest, above_row(row), all.count, 0}, false, quantile, reaches);
-  const int64_t rest = k - in.count_high;
-  if (in.one_key()) return with_ties(row, nth_of_key(row, in.low, rest));
-  return with_ties(row, select_rank(c, row.gather(spec::value_of_key(in.low), limit_of(row, in)), rest));
+  const Interval in = narrow({{lowest, all.count, all.level}, {above_row(row), 0, 0.5}, few_tokens(row)},
+                             static_cast<double>(k), reaches);
+  const int64_t rest = k - in.high.count;
+  if (in.one_key()) return with_ties(row, nth_of_key(row, in.low.key, rest));
+  return with_ties(row, select_rank(c, row.gather(spec::value_of_key(in.low.key), limit_of(row, in)), rest));
 }
 
-// A key from which on the tokens reach the target: those left out are lighter than a share of what may be left out. In
-// any case the interval ends at `lowest`.
+// A key from which on the tokens reach the target, or `lowest`: those left out weigh less than 2^-octaves each, which
+// is less than half of what may be left out, divided among all.
 uint32_t nucleus_bound(const Row& row, uint32_t lowest, uint64_t target) {
-  const uint64_t spare = (row.mass - target) / (2 * static_cast<uint64_t>(row.job.vocab));
-  const spec::Weight top = spec::weight(row.max, row.settings.scale);
-  const int octaves = spec::kRowBits - (63 - spec::leading_zeros(spare | 1)) + 1;  // 2^-octaves is below spare
-  const double z = static_cast<double>(top.n) - octaves;
-  const uint32_t k = spec::key(static_cast<float>(z / static_cast<double>(row.settings.scale)));
-  return std::max(lowest, std::min(k, spec::key(row.max)));
+  const uint64_t spare = row.mass - target;
+  const uint64_t each = spare / (2 * static_cast<uint64_t>(row.job.vocab));
+  if (each < 4) return lowest;  // roundings of the blocks' masses would count
+  const int octaves = spec::kRowBits - (63 - spec::leading_zeros(each)) + 1;
+  const double z = static_cast<double>(spec::weight(row.max, row.settings.scale).n) - octaves;
+  if (z < -0x1p18 || z > 0x1p18) return lowest;  // a float32 of it would be too coarse
+  return std::max(lowest, spec::key(static_cast<float>(z / static_cast<double>(row.settings.scale))));
 }
 
 // R4.2 within the prefix that ends with row.last and has the mass row.mass.
 uint64_t cut_top_p(const Row& row) {
   const uint64_t target = spec::top_p_target(row.settings.top_p, row.mass);
-  const float lowest = value_of_order(row.last);
-  Candidate* const c = row.scratch.candidates;
-  const auto select = [&](const Interval& in) {
-    const Kept base = in.count_high ? row.keep(spec::order(in.high, 0xFFFFFFFFu)) : Kept{};
-    int64_t count = row.gather(spec::value_of_key(in.low), limit_of(row, in));
-    count = std::remove_if(c, c + count, [&](const Candidate& a) { return a.order < row.last; }) - c;
-    row.kernel.weigh(row.settings, row.max, c, count);
-    const auto select = in.one_key() ? select_mass_of_ties : select_mass;
-    return with_ties(row, select(c, count, base, target, row.scratch));
-  };
-  uint64_t mass_low = row.mass, mass_high = 0;  // of the tokens from the interval's ends on
+  const auto left_out = [&](uint64_t mass) { return static_cast<double>(row.mass - mass) + 0.5; };
   const auto reaches = [&](float value) {
     const Kept kept = row.keep(std::max(row.last, order_through(value)));
-    (kept.mass >= target ? mass_low : mass_high) = kept.mass;
-    return Reached{kept.mass >= target, kept.count};
+    return Reached{kept.mass >= target, kept.count, left_out(kept.mass)};
   };
-  Interval in{spec::key(lowest), above_row(row), row.last == spec::kKeepAll ? row.job.vocab : row.kept.count, 0};
-  for (const int64_t blocks : {32, 128}) {
-    if (!in.small() && in.low == spec::key(lowest)) step(in, spec::key(row.threshold(blocks).value), reaches);
-  }
-  if (!in.small()) step(in, nucleus_bound(row, in.low, target), reaches);
-  const double quantile = static_cast<double>(target - mass_high) / static_cast<double>(mass_low - mass_high);
-  return select(narrow(row, in, true, quantile, reaches));
+  const uint32_t lowest = nucleus_bound(row, spec::key(value_of_order(row.last)), target);
+  const int64_t at_most = row.last == spec::kKeepAll ? row.job.vocab : row.kept.count;
+  Interval in{{lowest, at_most, left_out(target) / 4}, {above_row(row), 0, left_out(0)}, few_tokens(row)};
+  // A nucleus is mostly in few blocks: try some, then more.
+  for (int64_t blocks = 32; blocks < row.blocks && !in.small() && in.low.key == lowest; blocks *= 4)
+    step(in, spec::key(row.threshold(blocks).value), reaches);
+  in = narrow(in, left_out(target), reaches);
+
+  const Kept base = in.high.count ? row.keep(spec::order(in.high.key, 0xFFFFFFFFu)) : Kept{};
+  Candidate* const c = row.scratch.candidates;
+  int64_t count = row.gather(spec::value_of_key(in.low.key), limit_of(row, in));
+  count = std::remove_if(c, c + count, [&](const Candidate& a) { return a.order < row.last; }) - c;
+  row.kernel.weigh(row.settings, row.max, c, count);
+  const auto select = in.one_key() ? select_mass_of_ties : select_mass;
+  return with_ties(row, select(c, count, base, target, row.scratch));
 }
 
 // R4.3: weights are monotone in keys, so the lowest key that passes is found by halving.

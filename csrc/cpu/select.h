@@ -171,6 +171,7 @@ static Kept keep(const Reader& reader, const Settings& settings, float row_max, 
   Kept kept{};
   for_blocks(scratch.block_max, 0, blocks, cut.value, [&](int64_t b) {
     const float largest = scratch.block_max[b];
+    if (largest == cut.value && b * kBlock > cut.last_id) return;  // nothing but ties behind the last token
     const float* x = block_values(reader, b, cursor, buffer);
     const BlockOfVectors v = load_block(x);
     U w[kVectors];
@@ -181,7 +182,7 @@ static Kept keep(const Reader& reader, const Settings& settings, float row_max, 
       w[i] &= reinterpret_cast<U>(mask);
       lanes += count_lanes(mask);
     }
-    if (lanes == 0) return;  // only equal values behind the last token
+    if (lanes == 0) return;
     const uint32_t below = distance(settings, row_max, largest);
     const uint64_t mass = mass_of_lanes(w);
     scratch.block_below[b] = below;

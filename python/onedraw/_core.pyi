@@ -6,9 +6,7 @@ from torch import Tensor
 
 SPEC_VERSION: int
 
-class _PybindType(type): ...  # the metaclass of all that pybind11 defines
-
-class Job(metaclass=_PybindType):
+class Job:
     """A reusable call: parameters, edits and outputs, then any number of runs."""
 
     ties_keep: bool

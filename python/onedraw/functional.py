@@ -47,26 +47,23 @@ def sample(
     """Draw one token a row: ``[..., V]`` -> int64 ``[...]``.
 
     Every parameter is a number, or a list or tensor [B] with one a row; None is off. Real ones are
-    rounded to float32 once. Logits [B, T, V] are B requests of T steps: step t draws at position +
-    t.
+    rounded to float32 once. Logits [B, T, V] are T steps of B requests: step t of request b has the
+    parameters of b and is drawn at position[b] + t.
 
     Parameters
     ----------
     logits : Tensor
         float32, float16 or bfloat16, [V], [B, V] or [B, T, V], V up to 2^22; read in place with
         any row strides, as if detached (copied only if the last dimension is not contiguous). An
-        array of another library is read through ``__dlpack__``; the result is a torch tensor all
-        the same.
+        array of another library is read through ``__dlpack__``, and gives a torch tensor too.
     temperature : float, optional
-        0 is greedy (the first maximum; no filter or noise plays a part), else in [1e-6, 1e6]. None
-        is 1.
+        0 is greedy (the first maximum, whatever filters and noise), else in [1e-6, 1e6]. None is 1.
     top_k : int, optional
         Keep the k likeliest. 0 and -1 are off; more than V keeps all.
     top_p : float, optional
         Of these keep the shortest prefix whose probability reaches p, in (0, 1]. 1 is off.
     min_p : float, optional
-        Of these keep the tokens at least min_p times as likely as the likeliest, in [0, 1]. 0 is
-        off.
+        Of these keep those at least min_p times as likely as the likeliest, in [0, 1]. 0 is off.
     ties : {"first", "keep"}, optional
         Of tokens as likely as the last one kept by top-k or top-p: keep those of lower id up to
         the cut (None, "first"), or all of them, as Hugging Face and vLLM do at k.

@@ -63,7 +63,9 @@ def check_length(name: str, value: PerRow, requests: int) -> PerRow:
 
 
 def _set(job: _core.Job, rule: Rule, value: object, requests: int) -> PerRow:
-    checked = check_length(rule.name, per_row(rule, value), requests)
+    checked = per_row(rule, value)
+    if isinstance(checked, Tensor):
+        check_length(rule.name, checked, requests)
     job.set(rule.name, checked)
     return checked
 
@@ -102,12 +104,14 @@ def check_params(params: object, requests: int) -> None:
 def set_noise(job: _core.Job, key: Noise, requests: int, steps: int) -> None:
     """Set seed, stream and position; refuse those that a row or step would carry out of range."""
     seed, stream, position, row_stream = key
-    job.set("seed", check_length("seed", seed, requests))
-    job.set("stream", check_length("stream", stream, requests))
-    job.set("position", check_length("position", position, requests))
-    job.row_stream = row_stream
-    if row_stream and requests > 1:
-        check_range("stream", largest(stream), requests, "row")
+    for name, value in (("seed", seed), ("stream", stream), ("position", position)):
+        if isinstance(value, Tensor):
+            check_length(name, value, requests)
+        job.set(name, value)
+    if row_stream:
+        job.row_stream = True
+        if requests > 1:
+            check_range("stream", largest(stream), requests, "row")
     if steps > 1:
         check_range("position", largest(position), steps, "step")
 

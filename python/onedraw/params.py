@@ -227,11 +227,14 @@ class SamplingParams:
     stream: int | None = None
 
     def __post_init__(self) -> None:
-        """Check every field that is given."""
+        """Check every field that is given; keep it as a plain number."""
         for rule in (TEMPERATURE, TOP_K, TOP_P, MIN_P, SEED, STREAM):
             value = getattr(self, rule.name)
             if value is not None:
                 number(rule, value)
+                if type(value) not in (int, float):  # a scalar of NumPy, say
+                    plain_value = float(value) if rule.real else operator.index(value)
+                    object.__setattr__(self, rule.name, plain_value)
         ties_keep(self.ties)
 
 

@@ -4,10 +4,21 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from toys import Toy, tiny
+
+
+@pytest.fixture(autouse=True)
+def one_thread(request):
+    """Two threads on a network of a few thousand weights wait for each other most of the time."""
+    threads = torch.get_num_threads()
+    if "smollm2" not in request.fixturenames:
+        torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """The classic exercise: a function from token ids to logits."""
 
+import sys
+
 import pytest
 import torch
 from toys import VOCAB, Toy
@@ -108,3 +110,9 @@ def test_the_result_can_be_trained_on(toy):
     embedding(text).sum().backward()
     assert embedding.weight.grad is not None
     assert not text.is_inference()
+
+
+def test_the_package_is_the_function(toy):
+    package = sys.modules["onedraw.generate"]
+    text = package(toy, [[1, 2]], max_new_tokens=3, seed=0)
+    assert torch.equal(text, onedraw.generate(toy, [[1, 2]], max_new_tokens=3, seed=0))

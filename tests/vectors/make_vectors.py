@@ -13,9 +13,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import numpy as np
+
 import frozen
 import logits as rows
-import numpy as np
 import onedraw
 import oracle
 from oracle.exact import f32
@@ -44,12 +45,12 @@ ABOUT = (
     "Rows and what onedraw answers for them: made by make_vectors.py from tests/oracle, "
     "read by test_vectors.py on every kernel; tests/frozen.py states the form."
 )
-# Rows long enough to be split over threads.
+# Rows as long as real vocabularies; the longest are split over threads.
 LONG = [
     (50_257, {}),
     (50_257, {"top_p": 0.9}),
-    (128_256, {"temperature": 1.5}),
-    (128_256, {"top_p": 0.95}),
+    (262_144, {"temperature": 1.5}),
+    (262_144, {"top_p": 0.95}),
     (128_256, {"min_p": 0.02}),
     (128_256, {"temperature": 0.8, "top_k": 50, "top_p": 0.9}),
 ]

@@ -30,8 +30,8 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
             self._grow(key_states, value_states, last)
         assert self.buffers is not None
         keys, values = self.buffers
-        keys[:, :, first:last] = key_states
-        values[:, :, first:last] = value_states
+        keys.narrow(2, first, last - first).copy_(key_states)
+        values.narrow(2, first, last - first).copy_(value_states)
         return self._show(last)
 
     def _grow(self, key_states: Tensor, value_states: Tensor, needed: int) -> None:
@@ -50,8 +50,12 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
     def _show(self, length: int) -> tuple[Tensor, Tensor]:
         """Let `keys` and `values`, which transformers reads, be the first `length` tokens."""
         assert self.buffers is not None
-        keys, values = (buffer[:, :, :length] for buffer in self.buffers)
-        self.length, self.keys, self.values = length, keys, values
+        keys, values = self.buffers
+        self.length = length
+        self.keys, self.values = keys, values = (
+            keys.narrow(2, 0, length),
+            values.narrow(2, 0, length),
+        )
         return keys, values
 
     def get_seq_length(self) -> int:

@@ -32,8 +32,8 @@ std::string run_in(unsigned environment, const Job& job) {
 
 std::string disagreement(const Case& c, const std::vector<UsableKernel>& kernels) {
   std::string found;
-  // A thread of its own: a kernel's working memory is a thread's, made for the first vocabulary and kept, so that only a
-  // fresh one is as small as this case needs.
+  // A thread of its own: a kernel's working memory is a thread's, made for the first vocabulary and kept, so that only
+  // a fresh one is as small as this case needs.
   std::thread([&] {
     Job job = c.job();
     cpu::choose_kernel(kernels[0].index);

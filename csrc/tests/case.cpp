@@ -38,7 +38,7 @@ Case::Case(Choices& c, int64_t max_vocab) {
   choose_noise(c);
   choose_logits(c);
   choose_mask(c);
-  choose_bias(c);
+  if (!job_.weights) choose_bias(c);  // multinomial has none
   choose_outputs(c);
 }
 
@@ -110,8 +110,10 @@ void Case::choose_logits(Choices& c) {
     const int64_t begin = request * job_.batch_stride + r % job_.steps * job_.step_stride;
     for (int64_t id = 0; id < vocab; ++id) {
       const float x = row[static_cast<size_t>(id)];
-      if (wide) logits_[begin + id] = x;
-      else narrow_[begin + id] = narrowed(x, job_.dtype);
+      if (wide)
+        logits_[begin + id] = x;
+      else
+        narrow_[begin + id] = narrowed(x, job_.dtype);
     }
   }
   job_.logits = wide ? static_cast<const void*>(logits_.get()) : narrow_.get();
@@ -144,7 +146,6 @@ void Case::choose_mask(Choices& c) {
 void Case::choose_bias(Choices& c) {
   const auto value = [&]() -> float {
     if (c.one_in(400)) return c.one_of({__builtin_nanf(""), __builtin_inff(), -__builtin_inff(), __FLT_MAX__});
-    if (job_.weights) return static_cast<float>(c.unit());
     return static_cast<float>(c.normal() * 5);
   };
   if (c.one_in(6)) {

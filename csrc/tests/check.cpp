@@ -1,5 +1,5 @@
-// onedraw_check: random jobs on every kernel, all outputs compared bit for bit. Built with ONEDRAW_SANITIZE it also sees reads and
-// writes out of bounds and undefined behaviour.
+// onedraw_check: random jobs on every kernel, all outputs compared bit for bit. Built with ONEDRAW_SANITIZE it also
+// sees reads and writes out of bounds and undefined behaviour.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -25,12 +25,18 @@ bool parse(int count, char** words, Options& o) {
     const std::string name = words[i];
     if (i + 1 == count) return false;
     const char* value = words[i + 1];
-    if (name == "--cases") o.cases = atoll(value);
-    else if (name == "--seconds") o.seconds = atof(value);
-    else if (name == "--seed") o.seed = atoll(value);
-    else if (name == "--max-vocab") o.max_vocab = atoll(value);
-    else if (name == "--kernel") o.kernel = value;
-    else return false;
+    if (name == "--cases")
+      o.cases = atoll(value);
+    else if (name == "--seconds")
+      o.seconds = atof(value);
+    else if (name == "--seed")
+      o.seed = atoll(value);
+    else if (name == "--max-vocab")
+      o.max_vocab = atoll(value);
+    else if (name == "--kernel")
+      o.kernel = value;
+    else
+      return false;
   }
   return true;
 }

@@ -1,5 +1,5 @@
-// Where a random case takes its choices from: a seeded generator, or somebody's bytes (a fuzzer's) with the generator behind
-// them, so that few bytes already make a whole case and every byte matters.
+// Where a random case takes its choices from: a seeded generator, or somebody's bytes (a fuzzer's) with the generator
+// behind them, so that few bytes already make a whole case and every byte matters.
 #pragma once
 
 #include <cmath>
@@ -28,7 +28,9 @@ class Choices {
     return x & (~uint64_t{0} >> (64 - n));
   }
   // From 0 to n - 1; a hair uneven, which does not matter here.
-  int64_t below(int64_t n) { return static_cast<int64_t>(bits(n <= 256 ? 8 : n <= 65536 ? 16 : 32) % static_cast<uint64_t>(n)); }
+  int64_t below(int64_t n) {
+    return static_cast<int64_t>(bits(n <= 256 ? 8 : n <= 65536 ? 16 : 32) % static_cast<uint64_t>(n));
+  }
   bool one_in(int64_t n) { return below(n) == 0; }
   template <class T>
   T one_of(std::initializer_list<T> values) {

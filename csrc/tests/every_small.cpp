@@ -21,7 +21,8 @@ void every_key(Effort effort, Findings& findings) {
         if (k != spec::kKeyNaN) findings.add("key of the NaN 0x%08x is 0x%08x", u, k);
         continue;
       }
-      if (spec::value_of_key(k) != x) findings.add("key of 0x%08x leads to 0x%08x", u, spec::bits_of(spec::value_of_key(k)));
+      if (spec::value_of_key(k) != x)
+        findings.add("key of 0x%08x leads to 0x%08x", u, spec::bits_of(spec::value_of_key(k)));
       if (spec::is_candidate(k) != (x > -__builtin_inff())) findings.add("0x%08x as a candidate", u);
       const float y = spec::float_of(u + 1);  // a neighbour
       if (y == y && ((y < x) != (spec::key(y) < k) || (y == x) != (spec::key(y) == k)))
@@ -32,7 +33,9 @@ void every_key(Effort effort, Findings& findings) {
 
 namespace {
 
-float widened(uint16_t h, DType dtype) { return dtype == DType::float16 ? spec::widen_float16(h) : spec::widen_bfloat16(h); }
+float widened(uint16_t h, DType dtype) {
+  return dtype == DType::float16 ? spec::widen_float16(h) : spec::widen_bfloat16(h);
+}
 
 // The value by its definition: sign, exponent, fraction.
 double float16_by_definition(uint16_t h) {
@@ -65,7 +68,8 @@ void widened_by(const cpu::Kernel& kernel, DType dtype, Findings& findings) {
   for (uint32_t h = 0; h < 1 << 16; ++h) {
     const float x = widened(static_cast<uint16_t>(h), dtype);
     if (x == x && spec::bits_of(block_max[h]) != spec::bits_of(x))
-      findings.add("%s: 0x%04x widens to 0x%08x, not 0x%08x", kernel.name, h, spec::bits_of(block_max[h]), spec::bits_of(x));
+      findings.add("%s: 0x%04x widens to 0x%08x, not 0x%08x", kernel.name, h, spec::bits_of(block_max[h]),
+                   spec::bits_of(x));
   }
   for (uint32_t h = 0; h < 1 << 16; ++h) {
     const float x = widened(static_cast<uint16_t>(h), dtype);
@@ -83,7 +87,8 @@ void widened_by(const cpu::Kernel& kernel, DType dtype, Findings& findings) {
 // R1.2
 void every_narrow_float(const std::vector<UsableKernel>& kernels, Findings& findings) {
   for (uint32_t h = 0; h < 1 << 16; ++h) {
-    const double exact = float16_by_definition(static_cast<uint16_t>(h)), x = double{spec::widen_float16(static_cast<uint16_t>(h))};
+    const double exact = float16_by_definition(static_cast<uint16_t>(h)),
+                 x = double{spec::widen_float16(static_cast<uint16_t>(h))};
     if (!(x == exact && std::signbit(x) == std::signbit(exact)) && !(x != x && exact != exact))
       findings.add("float16 0x%04x widens to %.9g", h, x);
     if (spec::bits_of(spec::widen_bfloat16(static_cast<uint16_t>(h))) != h << 16) findings.add("bfloat16 0x%04x", h);
@@ -95,8 +100,9 @@ void every_narrow_float(const std::vector<UsableKernel>& kernels, Findings& find
   }
 }
 
-// R2.3, R2.4: p never leaves [1, 2 - 2^-23] (else the bits of m, which has no room for it, are far off), never falls, and
-// is within 2^-22.3 of sqrt(2) * 2^a; what the grid of a adds to that (2^-24 in the exponent) leaves it within 2^-22.
+// R2.3, R2.4: p never leaves [1, 2 - 2^-23] (else the bits of m, which has no room for it, are far off), never falls,
+// and is within 2^-22.3 of sqrt(2) * 2^a; what the grid of a adds to that (2^-24 in the exponent) leaves it within
+// 2^-22.
 void every_mantissa(Findings& findings) {
   constexpr int kHalf = 1 << 22;
   constexpr int kCount = 2 * kHalf + 1;
@@ -105,13 +111,16 @@ void every_mantissa(Findings& findings) {
   plain_target().mantissas(-kHalf, kCount, plain.data());
   long double worst = 0;
   for (int i = 0; i < kCount; ++i) {
-    if (m[static_cast<size_t>(i)] != plain[static_cast<size_t>(i)]) findings.add("mantissa of %d * 2^-23 depends on the target", i - kHalf);
-    if (i > 0 && m[static_cast<size_t>(i)] < m[static_cast<size_t>(i) - 1]) findings.add("mantissa falls at %d * 2^-23", i - kHalf);
+    if (m[static_cast<size_t>(i)] != plain[static_cast<size_t>(i)])
+      findings.add("mantissa of %d * 2^-23 depends on the target", i - kHalf);
+    if (i > 0 && m[static_cast<size_t>(i)] < m[static_cast<size_t>(i) - 1])
+      findings.add("mantissa falls at %d * 2^-23", i - kHalf);
     if (m[static_cast<size_t>(i)] >> 23 != 1) findings.add("mantissa of %d * 2^-23 has not 24 bits", i - kHalf);
     const long double exact = exp2l(0.5L + static_cast<long double>(i - kHalf) * 0x1p-23L);
     worst = std::max(worst, fabsl(static_cast<long double>(m[static_cast<size_t>(i)]) * 0x1p-23L / exact - 1));
   }
-  if (!(worst < exp2l(-22.3L))) findings.add("a mantissa's relative error is 2^%.4f", static_cast<double>(log2l(worst)));
+  if (!(worst < exp2l(-22.3L)))
+    findings.add("a mantissa's relative error is 2^%.4f", static_cast<double>(log2l(worst)));
   printf("  %d arguments; the worst relative error is 2^%.4f\n", kCount, static_cast<double>(log2l(worst)));
 }
 

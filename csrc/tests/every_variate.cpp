@@ -1,8 +1,8 @@
 // R5.2: the exponential variate over every float w that its polynomial sees.
 //
-// N, the distance of v * 2^lz to 1 in units of 2^-65, is odd * 2^lz, and w is RN(N) * 2^-65. With lz = 0 every float N from 2^25
-// on is met by the odd number behind it, and the odd N below are met themselves; an even N below is met with lz > 0, where
-// a whole number of halvings is added.
+// N, the distance of v * 2^lz to 1 in units of 2^-65, is odd * 2^lz, and w is RN(N) * 2^-65. With lz = 0 every float N
+// from 2^25 on is met by the odd number behind it, and the odd N below are met themselves; an even N below is met with
+// lz > 0, where a whole number of halvings is added.
 #include <algorithm>
 #include <cmath>
 
@@ -40,7 +40,8 @@ struct Chunk {
 // The n ascend. Every `step`-th is compared with the logarithm.
 void look_at(Chunk& c, int step, long double& worst, Findings& findings) {
   const auto wrong = [&](const char* what, int i) {
-    findings.add("variate of 0x%016llx %s: %.9g", static_cast<unsigned long long>(c.u[i]), what, static_cast<double>(c.e[i]));
+    findings.add("variate of 0x%016llx %s: %.9g", static_cast<unsigned long long>(c.u[i]), what,
+                 static_cast<double>(c.e[i]));
   };
   best_target().variates(c.u, c.count, c.e);
   plain_target().variates(c.u, c.count, c.plain);
@@ -90,13 +91,15 @@ void every_variate(Effort effort, Findings& findings) {
   // The ends of each run of leading zeros, where N turns from its largest to its smallest.
   float before = 0;
   for (int lz = 0; lz <= 64; ++lz) {
-    const uint64_t high = ~uint64_t{0} >> std::min(lz, 63), low = lz < 63 ? (high >> 1) + 1 : high;  // largest u, smallest
+    const uint64_t high = ~uint64_t{0} >> std::min(lz, 63),
+                   low = lz < 63 ? (high >> 1) + 1 : high;  // largest u, smallest
     const uint64_t ends[] = {lz == 64 ? 0 : high, lz == 64 ? 0 : low};
     for (const uint64_t u : ends) {
       const float e = spec::variate(u);
       const long double exact = 65 * logl(2.0L) - logl(2 * static_cast<long double>(u) + 1);
       const long double from_one = u >> 63 ? -log1pl(-static_cast<long double>(2 * ~u + 1) * 0x1p-65L) : exact;
-      if (!(fabsl(static_cast<long double>(e) / from_one - 1) < 0x1p-22L)) findings.add("variate of 0x%016llx is off", static_cast<unsigned long long>(u));
+      if (!(fabsl(static_cast<long double>(e) / from_one - 1) < 0x1p-22L))
+        findings.add("variate of 0x%016llx is off", static_cast<unsigned long long>(u));
       if (e < before) findings.add("variate falls at 0x%016llx", static_cast<unsigned long long>(u));
       before = e;
     }

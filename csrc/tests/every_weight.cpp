@@ -1,5 +1,6 @@
-// R2.1 to R2.4 and R3.1 over all finite float32, both zeros and +inf, at several scales: the weight never falls from a key to the
-// next, is within 2^-22 of sqrt(2) * 2^(x * scale), and every kernel has it, and the mass of blocks made of it, bit for bit.
+// R2.1 to R2.4 and R3.1 over all finite float32, both zeros and +inf, at several scales: the weight never falls from a
+// key to the next, is within 2^-22 of sqrt(2) * 2^(x * scale), and every kernel has it, and the mass of blocks made of
+// it, bit for bit.
 #include <omp.h>
 
 #include <algorithm>
@@ -74,14 +75,16 @@ cpu::Settings settings_of(float scale) {
 // Kernel::weigh, below the value row_max.
 void look_at_weigh(const Chunk& c, const cpu::Kernel& kernel, float row_max, Findings& findings) {
   cpu::Candidate candidates[kChunk + 1];
-  for (int i = 0; i < c.count; ++i) candidates[i].order = spec::order(c.first + static_cast<uint32_t>(i), static_cast<uint32_t>(i));
+  for (int i = 0; i < c.count; ++i)
+    candidates[i].order = spec::order(c.first + static_cast<uint32_t>(i), static_cast<uint32_t>(i));
   kernel.weigh(settings_of(c.scale), row_max, candidates, c.count);
   const int64_t top = spec::weight(row_max, c.scale).n;
   for (int i = 0; i < c.count; ++i) {
     const int64_t below = std::min<int64_t>(top - c.n[i], cpu::kFar);
     if (candidates[i].m != c.m[i] || candidates[i].below != below)
       findings.add("%s: weigh(%a), scale %a, row_max %a: m 0x%x, below %u; not 0x%x, %lld", kernel.name, double{c.x[i]},
-                   double{c.scale}, double{row_max}, candidates[i].m, candidates[i].below, c.m[i], static_cast<long long>(below));
+                   double{c.scale}, double{row_max}, candidates[i].m, candidates[i].below, c.m[i],
+                   static_cast<long long>(below));
   }
 }
 
@@ -110,14 +113,14 @@ void look_at_scan(const Chunk& c, const cpu::Kernel& kernel, float leader, Findi
     uint64_t mass = led ? spec::block_weight(top.m, 0) : 0;
     for (int i = from + led; i < to; ++i) mass += spec::block_weight(c.m[i], n_b - c.n[i]);
     if (block_mass[b] != mass || !(block_max[b] == (led ? leader : c.x[to - 1])))
-      findings.add("%s: the mass of the block from %a, scale %a, leader %a: 0x%llx, not 0x%llx", kernel.name, double{c.x[from]},
-                   double{c.scale}, double{leader}, static_cast<unsigned long long>(block_mass[b]),
+      findings.add("%s: the mass of the block from %a, scale %a, leader %a: 0x%llx, not 0x%llx", kernel.name,
+                   double{c.x[from]}, double{c.scale}, double{leader}, static_cast<unsigned long long>(block_mass[b]),
                    static_cast<unsigned long long>(mass));
   }
 }
 
-// Leaders and row maxima: at the upper edge of the fast form, at 0, at its lower edge, beyond it; the lowest that the chunk allows
-// counts from `choice`.
+// Leaders and row maxima: at the upper edge of the fast form, at 0, at its lower edge, beyond it; the lowest that the
+// chunk allows counts from `choice`.
 float leader_of(const Chunk& c, int64_t choice) {
   const float edge = 0x1.fffp20f / c.scale, largest = c.x[c.count - 1];
   const float leaders[] = {-edge, 0.0f, edge, __FLT_MAX__};
@@ -126,7 +129,8 @@ float leader_of(const Chunk& c, int64_t choice) {
   return __builtin_inff();
 }
 
-void one_scale(const std::vector<UsableKernel>& kernels, float scale, int64_t stride, int64_t plain, Findings& findings) {
+void one_scale(const std::vector<UsableKernel>& kernels, float scale, int64_t stride, int64_t plain,
+               Findings& findings) {
   long double worst = 0;
 #pragma omp parallel for schedule(dynamic, 64) reduction(max : worst)
   for (int64_t i = 0; i < kChunks; i += stride) {
@@ -154,7 +158,8 @@ void one_scale(const std::vector<UsableKernel>& kernels, float scale, int64_t st
 void every_weight(const std::vector<UsableKernel>& kernels, Effort effort, Findings& findings) {
   printf("  %lld keys\n", static_cast<long long>(kKeys));
   // Temperature 1 first; then the ends of what is asked for, and between them.
-  const float scales[] = {spec::kLog2E, 1e-2f, 1e7f, 0.1f, 0.7213475f, 1.0f, 2.0609929f, 14.426950f, 1e3f, 1e5f, 1442695.0f};
+  const float scales[] = {spec::kLog2E, 1e-2f,      1e7f, 0.1f, 0.7213475f, 1.0f,
+                          2.0609929f,   14.426950f, 1e3f, 1e5f, 1442695.0f};
   for (const float scale : scales) {
     const bool first = scale == scales[0];
     const int64_t stride = effort == Effort::thorough ? 1 : effort == Effort::quick ? 997 : first ? 3 : 61;

@@ -1,9 +1,9 @@
-// onedraw_exhaustive: the facts that the specification states, over their whole domains (R1.2, R1.4, R2.4, R5.2), and the weights of
-// every compiled kernel against them.
+// onedraw_exhaustive: the facts that the specification states, over their whole domains (R1.2, R1.4, R2.4, R5.2), and
+// the weights of every compiled kernel against them.
+#include "exhaustive.h"
+
 #include <chrono>
 #include <cstring>
-
-#include "exhaustive.h"
 
 namespace onedraw::tests {
 
@@ -59,7 +59,9 @@ int main(int count, char** words) {
   run("mantissa", [&] { every_mantissa(findings); });
   run("variate", [&] { every_variate(effort, findings); });
   run("weight", [&] { every_weight(kernels, effort, findings); });
-  if (findings.count() == 0) printf("all is as the specification says\n");
-  else printf("%ld findings\n", findings.count());
+  if (findings.count() == 0)
+    printf("all is as the specification says\n");
+  else
+    printf("%ld findings\n", findings.count());
   return findings.count() != 0;
 }

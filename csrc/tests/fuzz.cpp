@@ -1,5 +1,6 @@
-// onedraw_fuzz: bytes to a job, all kernels equal. Under Clang this is a libFuzzer target (LLVMFuzzerTestOneInput); elsewhere the main
-// below feeds it: files named on the command line, or random bytes and changes of them for some seconds.
+// onedraw_fuzz: bytes to a job, all kernels equal. Under Clang this is a libFuzzer target (LLVMFuzzerTestOneInput);
+// elsewhere the main below feeds it: files named on the command line, or random bytes and changes of them for some
+// seconds.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -30,7 +31,8 @@ constexpr const char* kLastInput = "onedraw_fuzz_input";
 
 // Written before it runs, so that it is there after a crash.
 void run(const std::vector<uint8_t>& input) {
-  std::ofstream(kLastInput, std::ios::binary).write(reinterpret_cast<const char*>(input.data()), static_cast<std::streamsize>(input.size()));
+  std::ofstream(kLastInput, std::ios::binary)
+      .write(reinterpret_cast<const char*>(input.data()), static_cast<std::streamsize>(input.size()));
   LLVMFuzzerTestOneInput(input.data(), input.size());
 }
 
@@ -72,8 +74,10 @@ int main(int count, char** words) {
   long done = 0;
   std::vector<uint8_t> input;
   while (std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() < atof(words[2])) {
-    if (done++ % 16 == 0) input = random_input(c);
-    else change(c, input);
+    if (done++ % 16 == 0)
+      input = random_input(c);
+    else
+      change(c, input);
     run(input);
   }
   remove(kLastInput);

@@ -8,10 +8,9 @@ ONEDRAW_KERNELS(ONEDRAW_DECLARE)
 namespace onedraw::tests {
 namespace {
 
-const cpu::Kernel* const kCompiled[] = {
-    nullptr,  // the reference has nothing to be called one by one
+const cpu::Kernel* const kCompiled[] = {nullptr,  // the reference has nothing to be called one by one
 #define ONEDRAW_ENTRY(name) &cpu::kKernel_##name,
-    ONEDRAW_KERNELS(ONEDRAW_ENTRY)};
+                                        ONEDRAW_KERNELS(ONEDRAW_ENTRY)};
 
 bool is_usable(int index) {
   const std::string name = cpu::kernel_name(index);

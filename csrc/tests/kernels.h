@@ -1,5 +1,5 @@
-// The kernels that are checked: those of the library, and "wide", which runs the plain vocabulary with 16 lanes, as many as
-// AVX-512 has, on any processor.
+// The kernels that are checked: those of the library, and "wide", which runs the plain vocabulary with 16 lanes, as
+// many as AVX-512 has, on any processor.
 #pragma once
 
 #include <string>

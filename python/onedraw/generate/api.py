@@ -21,7 +21,7 @@ from .prompts import read_prompts
 from .sampling import RowSampler, given_params, row_sampler
 from .stopping import Stopping, stop_strings_criteria
 from .tape import Tape
-from .watching import Watch, bar
+from .watching import Watch
 
 __all__ = ["generate"]
 
@@ -176,7 +176,7 @@ def generate(
     prompts = read_prompts(input_ids, attention_mask, pad)
     if pretrained:
         prompts = prompts.to(model.device)  # type: ignore[attr-defined]
-        check_prompts(model, prompts)
+        check_prompts(model, prompts, pad)
     elif prompts.mask is not None:
         raise ValueError(
             "attention_mask must be left out, and prompts of one length given, where model is a plain "
@@ -211,6 +211,10 @@ def generate(
     tape = Tape(prompts.tokens.repeat_interleave(samples, 0), longest, pad)
     stopping = Stopping(limits, eos, stop_strings_criteria(texts, tokenizer) if texts else None)
     recorder = None
+    if top_logprobs is not None and not return_details:
+        raise ValueError(
+            f"return_details must be True where top_logprobs is given, got {top_logprobs} of them"
+        )
     if return_details:
         recorder = Recorder(requests * samples, longest, report, top_logprobs)
     decoder: Decoder
@@ -218,15 +222,12 @@ def generate(
         decoder = HuggingFaceDecoder(model, tape, prompts, samples, context_length)
     else:
         decoder = CallableDecoder(model, tape, samples, context_length)
-    progress_bar = bar(
-        progress, requests * samples, int(limits.sum()), streamed=streamer is not None
-    )
     loop = Loop(
         decoder,
         drawn.sampler,
         tape,
         stopping,
-        Watch(streamer, progress_bar),
+        Watch(streamer, progress, requests * samples, int(limits.sum())),
         recorder,
         min_new=least,
         eos=eos,

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..params import SamplingParams
-from ..results import Draw
+from ..results import Draw, report_names
+from .settings import count
 
 __all__ = ["Generation", "GenerationInterrupted", "Recorder"]
 
@@ -117,7 +118,8 @@ class Recorder:
 
     def __init__(self, rows: int, steps: int, report: Any, top_logprobs: int | None) -> None:
         self.rows, self.steps = rows, steps
-        self.report, self.top_logprobs = report, top_logprobs
+        self.report = report_names(report)
+        self.top_logprobs = None if top_logprobs is None else count("top_logprobs", top_logprobs)
         self.fields: dict[str, Tensor] = {}
 
     def options(self, vocab: int) -> dict[str, Any]:

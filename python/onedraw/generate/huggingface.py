@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import Any
 
 import torch
@@ -36,12 +37,20 @@ def context_of(model: Any) -> int | None:
     return longest if isinstance(longest, int) and longest > 0 else None
 
 
-def check_prompts(model: Any, prompts: Prompts) -> None:
-    """Refuse token ids that the model has no embedding for."""
+def check_prompts(model: Any, prompts: Prompts, pad: int) -> None:
+    """Refuse token ids that the model has no embedding for; warn of padding without a mask."""
     vocab = getattr(text_config(model), "vocab_size", None)
     if isinstance(vocab, int) and prompts.tokens.numel() and int(prompts.tokens.max()) >= vocab:
         raise ValueError(
             f"input_ids must be token ids in [0, {vocab - 1}] for this model, got {int(prompts.tokens.max())}"
+        )
+    padded = prompts.tokens[:, :1] == pad
+    if prompts.mask is None and bool(padded.any()) and not bool(padded.all()):
+        warnings.warn(
+            f"some rows of input_ids begin with the padding {pad} and no attention_mask is given: it is "
+            "read as text",
+            UserWarning,
+            stacklevel=3,
         )
 
 

@@ -59,6 +59,7 @@ class Loop:
         self.watch, self.recorder = watch, recorder
         self.min_new = min_new if eos else 0
         self.eos, self.allowed = eos, allowed
+        self.unfinished: Tensor | None = None  # `allowed` without the end tokens
         self.rows: Tensor | None = None  # int64 [r] of the rows in the batch; None: all
         self.running = tape.tokens.shape[0]
         self.seconds = self.sampling_seconds = 0.0
@@ -104,7 +105,9 @@ class Loop:
 
     def _mask(self, vocab: int) -> Tensor:
         """What may be drawn while no row may end."""
-        mask = without(self.allowed, self.eos, vocab)
+        if self.unfinished is None:
+            self.unfinished = without(self.allowed, self.eos, vocab)
+        mask = self.unfinished
         return mask if self.rows is None or mask.dim() == 1 else mask[self.rows]
 
     def _all_finished(self) -> bool:

@@ -36,13 +36,16 @@ def bar(progress: bool | None, rows: int, total: int, *, streamed: bool) -> Any:
 class Watch:
     """Who gets to see the tokens. The streamer is one of transformers' kind: put(prompt), put(tokens), end()."""
 
-    def __init__(self, streamer: Any, progress: Any) -> None:
+    def __init__(
+        self, streamer: Any = None, progress: bool | None = None, rows: int = 1, total: int = 0
+    ) -> None:
         for name in ("put", "end"):
             if streamer is not None and not callable(getattr(streamer, name, None)):
                 raise TypeError(
                     f"streamer must have put(tokens) and end(), got a {type(streamer).__name__}"
                 )
-        self.streamer, self.progress = streamer, progress
+        self.streamer = streamer
+        self.progress = bar(progress, rows, total, streamed=streamer is not None)
         self.at_once = streamer is not None
 
     def prompt(self, tokens: Tensor) -> None:

@@ -1,5 +1,7 @@
 #include "job.h"
 
+#include <stdexcept>
+
 #include "../spec/mass.h"
 
 namespace onedraw::bindings {
@@ -77,7 +79,12 @@ void PyJob::set_per_row(PerRow<T>& field, const std::string& name, py::object va
   inputs_[name] = std::move(t);
 }
 
+void PyJob::require_idle() const {
+  if (running_) throw std::runtime_error("this Sampler or Job is drawing in another thread: each thread needs its own");
+}
+
 void PyJob::set(const std::string& name, py::object value) {
+  require_idle();
   if (name == "temperature") return set_per_row(job.temperature, name, value);
   if (name == "top_k") return set_per_row(job.top_k, name, value);
   if (name == "top_p") return set_per_row(job.top_p, name, value);
@@ -89,6 +96,7 @@ void PyJob::set(const std::string& name, py::object value) {
 }
 
 void PyJob::allow(py::object mask) {
+  require_idle();
   job.mask = Mask::none;
   job.allowed = nullptr;
   inputs_.erase("allowed");
@@ -105,6 +113,7 @@ void PyJob::allow(py::object mask) {
 }
 
 void PyJob::bias(py::object dense) {
+  require_idle();
   job.bias = nullptr;
   inputs_.erase("bias");
   if (dense.is_none()) return;
@@ -118,6 +127,7 @@ void PyJob::bias(py::object dense) {
 }
 
 void PyJob::bias_sparse(py::object offsets, py::object ids, py::object values) {
+  require_idle();
   job.bias_offsets = nullptr;
   for (const char* name : {"bias_offsets", "bias_ids", "bias_values"}) inputs_.erase(name);
   if (offsets.is_none()) return;
@@ -131,6 +141,10 @@ void PyJob::bias_sparse(py::object offsets, py::object ids, py::object values) {
   const int64_t* starts = static_cast<const int64_t*>(o.data);
   sparse_rows_ = o.shape[0] - 1;
   require(starts[0] == 0 && starts[sparse_rows_] == i.shape[0], "the offsets of a sparse logit_bias do not span it");
+  const int64_t* id = static_cast<const int64_t*>(i.data);
+  for (int64_t r = 0; r < sparse_rows_; ++r)
+    for (int64_t at = starts[r] + 1; at < starts[r + 1]; ++at)
+      require(id[at - 1] < id[at], "the ids of a sparse logit_bias do not ascend");
   for (int64_t r = 0; r < sparse_rows_; ++r)
     require(starts[r] <= starts[r + 1], "the offsets of a sparse logit_bias fall");
   job.bias_offsets = starts;
@@ -143,8 +157,8 @@ void PyJob::bias_sparse(py::object offsets, py::object ids, py::object values) {
 }
 
 void PyJob::output(const std::string& name, py::object tensor) {
+  require_idle();
   void* data = nullptr;
-  outputs_.erase(name);
   Tensor t;
   if (!tensor.is_none()) {
     t = tensor_of(tensor, name.c_str());
@@ -182,7 +196,10 @@ void PyJob::output(const std::string& name, py::object tensor) {
     as(job.top_logprob, kDLFloat, 32);
   else
     throw py::value_error("internal: no output named " + name);
-  if (data || !tensor.is_none()) outputs_[name] = std::move(t);
+  if (tensor.is_none())
+    outputs_.erase(name);
+  else
+    outputs_[name] = std::move(t);
 }
 
 void PyJob::check(const Job& j) const {
@@ -193,6 +210,8 @@ void PyJob::check(const Job& j) const {
     if (t.shape.size() == 1 && name != "allowed" && name.rfind("bias", 0) != 0)
       require(t.shape[0] == j.batch,
               name + " has " + std::to_string(t.shape[0]) + " values for " + std::to_string(j.batch) + " requests");
+  require(j.token || j.replacement, "a draw without replacement has no token to write");
+  require(j.bad_token >= 0 && j.bad_token < j.vocab, "bad_token is not in the vocabulary");
   if (j.mask == Mask::bools) require(mask_columns_ == j.vocab, "allowed has another width than the logits");
   if (j.mask == Mask::bits) require(mask_columns_ >= j.vocab, "the bitmask is narrower than the logits");
   if (j.mask != Mask::none)
@@ -233,17 +252,21 @@ void PyJob::run(py::object logits) const {
   j.batch_stride = n >= 2 ? t.strides[0] : 0;
   j.steps = n == 3 ? t.shape[1] : 1;
   j.step_stride = n == 3 ? t.strides[1] : 0;
+  require(j.vocab >= 1, "the vocabulary is empty");
   j.num_top = 0;
   for (const char* name : {"top_token", "top_logprob"}) {
     const auto found = outputs_.find(name);
     if (found != outputs_.end()) j.num_top = found->second.size() / (j.batch * j.steps);
   }
   check(j);
+  require_idle();
+  running_ = true;
   bool fine;
   {
     py::gil_scoped_release release;
     fine = cpu::run(j);
   }
+  running_ = false;
   if (!fine) throw std::bad_alloc();
 }
 

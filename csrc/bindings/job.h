@@ -2,6 +2,7 @@
 // Python; what is checked here is what we could get wrong, so that no argument can make a kernel leave its memory.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <string>
 
@@ -34,6 +35,11 @@ class PyJob {
   template <class T>
   void set_per_row(PerRow<T>& field, const std::string& name, py::object value);
   void check(const Job& job) const;
+  void require_idle() const;
+
+  // While a kernel reads what inputs_ and outputs_ keep alive, with the interpreter's lock released, nothing may
+  // change.
+  mutable std::atomic<bool> running_{false};
 };
 
 }  // namespace onedraw::bindings

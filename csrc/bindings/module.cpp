@@ -51,8 +51,9 @@ py::list kernels() {
 
 double floor_of(py::object x, int threads) {
   const Tensor t = tensor_of(x, "x");
-  if (!t.is(kDLFloat, 32) || t.shape.size() != 2 || t.strides[1] != 1)
-    throw py::value_error("x must be a float32 matrix with contiguous rows");
+  if (!t.is(kDLFloat, 32) || t.shape.size() != 2 || t.strides[1] != 1 || t.shape[1] == 0 ||
+      t.device.device_type != kDLCPU)
+    throw py::value_error("x must be a float32 matrix on the CPU with contiguous rows");
   py::gil_scoped_release release;
   return cpu::floor_of(static_cast<const float*>(t.data), t.shape[0], t.shape[1], t.strides[0], threads);
 }

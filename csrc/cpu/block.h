@@ -10,6 +10,7 @@ namespace onedraw::cpu::ONEDRAW_TARGET {
 using spec::kBlock;
 
 static inline void widen_block(const Reader& r, int64_t begin, int count, float* out) {
+  if (count == 0) return;
   const uint16_t* p = static_cast<const uint16_t*>(r.logits) + begin;
   if (r.dtype == DType::float32) {
     memcpy(out, static_cast<const float*>(r.logits) + begin, static_cast<size_t>(count) * sizeof(float));
@@ -54,13 +55,13 @@ static inline void copy_block(const Reader& r, int64_t b, BiasCursor& cursor, fl
   const int64_t begin = b * kBlock, left = r.vocab - begin;
   const int count = static_cast<int>(left > kBlock ? kBlock : left > 0 ? left : 0);
   widen_block(r, begin, count, out);
-  if (r.edited()) edit_block(r, begin, count, cursor, out);
+  if (is_edited(r)) edit_block(r, begin, count, cursor, out);
   for (int i = count; i < kBlock; ++i) out[i] = -__builtin_inff();
 }
 
 // The same, in place where they can be read so, else in `buffer`.
 static inline const float* block_values(const Reader& r, int64_t b, BiasCursor& cursor, float* buffer) {
-  if (r.dtype == DType::float32 && (b + 1) * kBlock <= r.vocab && !r.edited())
+  if (r.dtype == DType::float32 && (b + 1) * kBlock <= r.vocab && !is_edited(r))
     return static_cast<const float*>(r.logits) + b * kBlock;
   copy_block(r, b, cursor, buffer);
   return buffer;

@@ -74,7 +74,7 @@ uint64_t select_mass(Candidate* c, int64_t count, const Kept& base, uint64_t tar
     if (mass.total() >= target) high = low;
   }
   std::sort(c + low, c + high, earlier);
-  while (mass.total() < target) {
+  while (mass.total() < target && low < count) {
     mass.add(c[low]);
     last = c[low++].order;
   }
@@ -96,9 +96,9 @@ uint64_t select_mass_of_ties(Candidate* c, int64_t count, const Kept& base, uint
     }
     i = end;
   }
-  while (mass.total() < target) mass.add(c[i++]);
+  while (mass.total() < target && i < count) mass.add(c[i++]);
   mass.clear(c, i);
-  return c[i - 1].order;
+  return i > 0 ? c[i - 1].order : 0;
 }
 
 void sort_first(Candidate* c, int64_t count, int64_t n) {

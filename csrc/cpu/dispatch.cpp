@@ -1,5 +1,6 @@
 // The table of kernels, the choice among them, and the rows of a job on OpenMP's threads.
 #include <omp.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <atomic>
@@ -170,12 +171,17 @@ int chosen_kernel() {
   return g_chosen;
 }
 
+// OpenMP's threads do not survive a fork: a child works alone.
+std::atomic<bool> g_forked{false};
+[[maybe_unused]] const int g_fork_handler = pthread_atfork(nullptr, nullptr, [] { g_forked = true; });
+
 bool run(const Job& job) {
   const Kernel& kernel = *kKernels[chosen_kernel()];
   const int64_t rows = job.batch * job.steps;
   const int64_t worth = std::max<int64_t>(1, rows * job.vocab / kLogitsPerThread);
   const int64_t allowed = job.threads > 0 ? job.threads : omp_get_max_threads();
-  const int threads = omp_in_parallel() ? 1 : static_cast<int>(std::min(allowed, worth));
+  const bool alone = g_forked || omp_in_parallel();
+  const int threads = alone ? 1 : static_cast<int>(std::min(allowed, worth));
   std::atomic<bool> failed{false};
   if (threads == 1) {
     guarded(failed, [&] {

@@ -43,14 +43,13 @@ struct Racers {
   const uint32_t* id;  // null: 0, 1, 2, ...
   const uint64_t* mass;
   const uint32_t* below;
-  const float*
-      share;  // about mass * 2^-(28 + below - least_below), within a relative 2^-22; 0 where that is below 2^-50
+  const float* share;  // about mass * 2^-(28 + below - least_below), within a relative 2^-22; 0 beyond kShareReach
   int64_t count;
   uint32_t least_below;  // distances count from here: a common shift changes no comparison
 };
 
-// The prefix of the order of tokens that ends with `last` (spec::order): scratch.racer_id, racer_mass and racer_below
-// have an entry for each of its blocks.
+// The prefix of the order of tokens that ends with `last` (spec::order): scratch.racer_id, racer_mass, racer_below and
+// racer_share have an entry for each of its blocks.
 struct Kept {
   uint64_t mass;
   int64_t count;

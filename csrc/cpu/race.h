@@ -62,7 +62,8 @@ static void consider(Best& best, const Racers& r, int64_t index, uint64_t bits) 
 }
 
 // E is at least 1 - v, which is at least (2^32 - 1 - high) / 2^32. Who needs more than the best has, cannot win; the
-// roundings here (2^-22 or so) are within the margin of best.bound. A bound of 0 excludes nobody.
+// roundings here (2^-22 or so) are within the margin of best.bound. Distances count from least_below, and saturate:
+// R5.3's stop at -2^20 is met before or after that shift, which no winner can tell.
 static inline uint32_t may_win(const Best& best, F share, const RandomVector& u) {
   const F least = __builtin_convertvector(reinterpret_cast<I>(~u.high >> 1), F) * splat(0x1p-31f);
   return at_least(share * splat(best.bound), least);
@@ -91,7 +92,8 @@ static inline F every_other(F a, F b) {
 static int64_t race(const spec::Noise& noise, spec::Level level, uint32_t sample, const Racers& racers) {
   // One of the racers with the largest exponent goes first: its score lets the bound exclude most of the others.
   int64_t leader = 0;
-  while (racers.below[leader] != racers.least_below || racers.mass[leader] == 0) ++leader;
+  while (leader + 1 < racers.count && (racers.below[leader] != racers.least_below || racers.mass[leader] == 0))
+    ++leader;
   Best best;
   consider(best, racers, leader, spec::random_bits(noise, level, sample, id_at(racers, leader)));
   if (racers.id) {

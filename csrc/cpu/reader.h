@@ -20,9 +20,11 @@ struct Reader {
   const int64_t* bias_ids;  // sparse: bias_count ascending ids
   const float* bias_values;
   int64_t bias_count;
-
-  bool edited() const { return weights || mask != Mask::none || bias || bias_count; }
 };
+
+[[maybe_unused]] static inline bool is_edited(const Reader& r) {
+  return r.weights || r.mask != Mask::none || r.bias || r.bias_count;
+}
 
 [[maybe_unused]] static inline Reader reader_of(const Job& job, int64_t row) {
   const int64_t request = row / job.steps;

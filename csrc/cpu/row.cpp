@@ -31,7 +31,9 @@ void finish_row(const Kernel& kernel, const Job& job, int64_t index, Scratch& sc
   row.max = kernel.floor(scratch.block_max, row.blocks);
   const Status status = status_of(row);
   if (status != Status::ok) return write_bad(job, index, status);
-  if (!row.settings.greedy) {
+  if (row.settings.greedy) {
+    if (!job.replacement && job.num_samples > 1) return write_bad(job, index, Status::too_few);
+  } else {
     cut_row(row);
     if (!draw_row(row)) return write_bad(job, index, Status::too_few);
   }

@@ -58,8 +58,7 @@ void step(Interval& in, uint32_t key, Reaches reaches) {
 uint32_t guess(const Interval& in, double level) {
   const double low = std::log(in.low.level), high = std::log(in.high.level), x = (std::log(level) - low) / (high - low);
   const double a = spec::value_of_key(in.low.key), b = spec::value_of_key(in.high.key);
-  const float value = static_cast<float>(a + x * (b - a));
-  return value == value ? spec::key(value) : in.low.key;
+  return x > 0 && x < 1 ? spec::key(static_cast<float>(a + x * (b - a))) : in.low.key;
 }
 
 // Narrows until few tokens are left. A level is positive and monotone in the value: the number of tokens, or the mass
@@ -88,12 +87,13 @@ float limit_of(const Row& row, const Interval& interval) {
 uint64_t nth_of_key(const Row& row, uint32_t key, int64_t n) {
   constexpr int64_t few = 64;  // blocks at a time: n is often small
   const float limit = key < spec::kKeyPosInf ? spec::value_of_key(key + 1) : __builtin_nanf("");
-  for (int64_t b = 0;; b += few) {
+  for (int64_t b = 0; b < row.blocks; b += few) {
     const int64_t count = row.kernel.gather(row.reader, row.settings, row.max, spec::value_of_key(key), limit, b,
                                             std::min(b + few, row.blocks), row.scratch);
     if (n <= count) return row.scratch.candidates[n - 1].order;
     n -= count;
   }
+  return spec::kKeepAll;  // only if the logits were written to meanwhile
 }
 
 // R4.1

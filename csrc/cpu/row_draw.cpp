@@ -25,6 +25,7 @@ int64_t token_race(const Row& row, uint32_t block, uint32_t sample) {
     below[n] = c[i].below;
     least = std::min(least, below[n++]);
   }
+  if (n == 0) return static_cast<int64_t>(block) * spec::kBlock;  // only if the logits were written to meanwhile
   for (int64_t i = 0; i < n; ++i) share[i] = share_of(mass[i], below[i] - least);
   return id[row.kernel.race(row.settings.noise, spec::Level::token, sample, {id, mass, below, share, n, least})];
 }
@@ -73,10 +74,11 @@ bool draw_row(Row& row) {
 }
 
 int64_t first_token(const Row& row) {
-  for (int64_t b = 0;; ++b)
-    if (row.scratch.block_max[b] == row.max)
-      for (int64_t id = b * spec::kBlock;; ++id)
-        if (value(row.reader, id) == row.max) return id;
+  int64_t b = 0;
+  while (b + 1 < row.blocks && row.scratch.block_max[b] != row.max) ++b;
+  int64_t id = b * spec::kBlock;
+  while (id + 1 < row.job.vocab && value(row.reader, id) != row.max) ++id;
+  return id;
 }
 
 }  // namespace onedraw::cpu

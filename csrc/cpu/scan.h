@@ -137,7 +137,7 @@ static void scan(const Reader& reader, const Settings& settings, int64_t first, 
                  Scratch& scratch) {
   alignas(64) float buffer[kLanes * kBlock];
   BiasCursor cursor;
-  const bool in_place = reader.dtype == DType::float32 && !reader.edited();
+  const bool in_place = reader.dtype == DType::float32 && !is_edited(reader);
   bool fine = true;
   for (int64_t b = first; fine && b < last; b += kLanes) {
     const float* x = static_cast<const float*>(reader.logits) + b * kBlock;

@@ -48,6 +48,8 @@ int main(int count, char** words) {
   Options o;
   if (!parse(count, words, o)) {
     fputs(kUsage, stderr);
+    for (int i = 1; i < count; ++i) fprintf(stderr, i == 1 ? "got: %s" : " %s", words[i]);
+    fputs("\n", stderr);
     return 2;
   }
   const auto kernels = usable_kernels(o.kernel);

@@ -118,7 +118,12 @@ def bias(job: _core.Job, x: Tensor, logit_bias: Any, fallback: str | None = None
         raise ValueError(
             f"logit_bias must be as wide as the logits, {vocab} tokens, got {shown(dense)}"
         )
-    job.bias(_rows(dense.detach().to(torch.float32), x, "logit_bias", f"[{vocab}]"))
+    rounded = dense.detach().to(torch.float32)
+    if dense.dtype == torch.float64 and bool((rounded.isinf() & dense.isfinite()).any()):
+        raise ValueError(
+            "logit_bias must hold numbers that float32 holds, or infinities, got a finite one beyond it"
+        )
+    job.bias(_rows(rounded, x, "logit_bias", f"[{vocab}]"))
 
 
 def _sparse(rows: Any, labels: list[str], vocab: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -141,7 +141,7 @@ def sample(
     ops.set_key(job, x, greedy, seed, stream, position, generator)
     if allowed is not None or logit_bias is not None:
         set_edits(job, x, allowed, logit_bias, fallback)
-    if bad_token != 0:
+    if type(bad_token) is not int or bad_token != 0:
         job.bad_token = ops.check_bad_token(bad_token, x.shape[-1])
     rows = x.shape[:-1]
     shape = (*rows, 1) if keepdim else rows
@@ -230,24 +230,25 @@ def draw(
     ops.set_key(job, x, greedy, seed, stream, position, generator)
     if allowed is not None or logit_bias is not None:
         set_edits(job, x, allowed, logit_bias, fallback)
-    if bad_token != 0:
+    if type(bad_token) is not int or bad_token != 0:
         job.bad_token = ops.check_bad_token(bad_token, x.shape[-1])
     outputs = draw_outputs(x, report, top_logprobs, keepdim)
     shape = outputs["token"].shape
     if out is not None:
         outputs["token"] = ops.writable(out, "out", shape, torch.int64)
     if status_out is not None:
-        outputs["status"] = ops.writable(status_out, "status_out", shape, torch.int32)
+        outputs["status"] = ops.writable(status_out, "status_out", x.shape[:-1], torch.int32)
     for name, tensor in outputs.items():
         job.output(name, tensor)
     ops.run(job, x)
     status = outputs["status"]
     if status_out is not None and status is not status_out:
         outputs["status"] = status_out.copy_(status)
+    outputs["status"] = outputs["status"].view(x.shape[:-1])
     if out is not None and outputs["token"] is not out:
         outputs["token"] = out.copy_(outputs["token"])
     if raise_on_bad:
-        raise_bad_rows(status)
+        raise_bad_rows(outputs["status"])
     result = draw_of(outputs)
     return result if fallback is None else result.to(device_of(logits))
 

@@ -45,7 +45,8 @@ class Draw(NamedTuple):
     entropy : Tensor or None
         float32: of the distribution drawn from, in nats.
     status : Tensor
-        int32: 0, or why the row is bad (see `BadRowError`); then the numbers are NaN or 0.
+        int32 [...], with `keepdim` too: 0, or why the row is bad (see `BadRowError`); then the numbers
+        are NaN or 0.
     top_tokens : Tensor or None
         int64 [..., n]: the n likeliest tokens. Where a row has fewer, the rest is `bad_token`.
     top_logprobs : Tensor or None

@@ -375,6 +375,7 @@ class Sampler:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where the Sampler of `state` was, with its settings in the place of one's own."""
         self._state, self._position, self._bad = loaded(state)
+        self._origin = self._state
         self._forget()
 
     def __getstate__(self) -> dict[str, Any]:

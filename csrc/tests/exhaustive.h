@@ -26,7 +26,7 @@ class Findings {
   std::atomic<long> count_{0};
 };
 
-// Seconds; about a minute on two cores; under ten minutes, and everything.
+// Seconds; about a minute on two cores; some ten minutes.
 enum class Effort { quick, usual, thorough };
 
 void every_key(Effort effort, Findings& findings);

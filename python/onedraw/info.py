@@ -281,7 +281,10 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m onedr
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     report = collect()
-    print(json.dumps(report, indent=2) if options.json else render(report))
+    try:
+        print(json.dumps(report, indent=2) if options.json else render(report), flush=True)
+    except BrokenPipeError:  # whoever reads has enough: say nothing, not even at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1 if "error" in report["kernels"] else 0
 
 

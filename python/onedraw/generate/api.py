@@ -56,6 +56,7 @@ def generate(
     return_details: bool = False,
     report: str | Sequence[str] = "all",
     top_logprobs: int | None = None,
+    fallback: str | None = None,
 ) -> Any:
     """Let a model write: prompts [B, T] -> int64 [B * num_return_sequences, T + new], prompts included.
 
@@ -73,7 +74,7 @@ def generate(
     params : SamplingParams, or one a request, optional
     temperature, top_k, top_p, min_p : float or int, or one a request
     ties : {"first", "keep"}, optional
-    allowed, logit_bias : optional
+    allowed, logit_bias, fallback : optional
         As in `onedraw.sample`, where a row is a request.
     seed : int, or one a request
         From an int each request gets a seed of its own, by its index: ``onedraw.seeds(seed, range(B))``.
@@ -204,6 +205,7 @@ def generate(
         logit_bias=logit_bias,
         lengths=prompts.lengths,
         samples=samples,
+        fallback=fallback,
     )
     device = prompts.tokens.device
     limits = limits.to(device).repeat_interleave(samples)
@@ -234,7 +236,8 @@ def generate(
         allowed=drawn.allowed,
     )
     try:
-        # Faster than no_grad by a tenth of a step; but a function of the user's may keep tensors for training.
+        # Faster than no_grad by up to a tenth of a step of a small network. But a function of the
+        # user's may keep what it makes here for training, which inference tensors are no good for.
         with torch.inference_mode() if pretrained else torch.no_grad():
             loop.watch.prompt(prompts.tokens)
             loop.run()

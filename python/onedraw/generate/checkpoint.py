@@ -48,6 +48,6 @@ def explicit_settings(model: Any) -> dict[str, Any]:
         warnings.warn(
             f"the model's generation config sets {', '.join(ignored)}, which onedraw.generate does not apply",
             UserWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     return given

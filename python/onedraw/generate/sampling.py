@@ -77,6 +77,7 @@ def row_sampler(
     logit_bias: Any,
     lengths: Tensor,
     samples: int,
+    fallback: str | None = None,
 ) -> RowSampler:
     """Settle the parameters of B requests with prompts of `lengths` [B] tokens, and build their Sampler."""
     requests = lengths.shape[0]
@@ -102,6 +103,7 @@ def row_sampler(
         position=spread(lengths.cpu(), samples),
         allowed=allowed,
         logit_bias=spread_bias(logit_bias, requests, samples),
+        fallback=fallback,
     )
     return RowSampler(sampler, allowed, _records(rows, given.ties, requests * samples), base)
 

@@ -13,6 +13,14 @@ import tiny_model
 pytest.importorskip("typer")
 pytest.importorskip("transformers")
 
+# As `python -m onedraw`, but with Ctrl-C heard even where these tests run in a background job, whose
+# children inherit that it is ignored.
+PROGRAM = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("onedraw", run_name="__main__", alter_sys=True)
+"""
+
 FOREVER = ("generate", "The man", "--max-new-tokens", "4000", "--seed", "1")
 
 
@@ -23,7 +31,7 @@ def folder(tmp_path_factory):
 
 def start(*words: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "onedraw", *words],
+        [sys.executable, "-c", PROGRAM, *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+ARM = "aarch64-linux-gnu-g++"
 X86 = platform.machine() in ("x86_64", "AMD64")
 SCRIPTS = str(Path(sys.executable).parent)  # where pip puts CMake and ninja
 
@@ -98,6 +99,16 @@ def test_fuzzed_jobs_under_the_sanitizers(
     assert "all kernels equal" in run(sanitized / "onedraw_fuzz", "--seconds", "30")
 
 
+def digest(*command: str | Path) -> tuple[str, str]:
+    """The kernels that ran some random jobs, all equal, and the digest of their answers."""
+    out = run(*command, "--cases", "250", "--max-vocab", "2000")
+    found = re.fullmatch(
+        r"kernels: (.*)\n\d+ cases, all kernels equal; digest of the answers: (\w+)\n", out
+    )
+    assert found, out
+    return found[1], found[2]
+
+
 # An emulator shows what a processor without AVX2, and without AVX-512, chooses and answers.
 @pytest.mark.skipif(not X86 or not shutil.which("qemu-x86_64"), reason="needs qemu-user on x86-64")
 @pytest.mark.parametrize(
@@ -108,10 +119,21 @@ def test_fuzzed_jobs_under_the_sanitizers(
     ],
 )
 def test_other_processors(programs: Path, processor: str, kernels: str) -> None:
-    command = ["qemu-x86_64", "-cpu", processor, programs / "onedraw_check"]
-    out = run(*command, "--cases", "250", "--max-vocab", "2000")
-    assert f"kernels: {kernels}\n" in out
-    assert "all kernels equal" in out
+    check = programs / "onedraw_check"
+    assert digest("qemu-x86_64", "-cpu", processor, check) == (kernels, digest(check)[1])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not X86 or not shutil.which("qemu-aarch64") or not shutil.which(ARM),
+    reason=f"needs qemu-user and {ARM}",
+)
+def test_another_architecture(programs: Path) -> None:
+    system = ("-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64")
+    there = build("programs-arm", ["onedraw_check"], *system, f"-DCMAKE_CXX_COMPILER={ARM}")
+    root = "/usr/aarch64-linux-gnu"
+    command = ("qemu-aarch64", "-L", root, there / "onedraw_check")
+    assert digest(*command) == ("reference scalar wide", digest(programs / "onedraw_check")[1])
 
 
 def objects(programs: Path, library: str) -> list[Path]:

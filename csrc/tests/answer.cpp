@@ -68,4 +68,14 @@ std::string Answer::difference(const Answer& other) const {
   return found;
 }
 
+void Answer::add_to(uint64_t& digest) const {
+  const auto add = [&](const auto& array) {  // FNV-1a
+    const unsigned char* const bytes = reinterpret_cast<const unsigned char*>(array.get());
+    const size_t size = static_cast<size_t>(array.size()) * sizeof(array[0]);
+    for (size_t i = 0; i < size; ++i) digest = (digest ^ bytes[i]) * 0x100000001B3ull;
+  };
+  add(status_), add(num_kept_), add(kept_), add(token_), add(logprob_), add(raw_logprob_), add(rank_);
+  add(kept_mass_), add(entropy_), add(probs_), add(top_token_), add(top_logprob_);
+}
+
 }  // namespace onedraw::tests

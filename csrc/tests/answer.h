@@ -22,6 +22,9 @@ class Answer {
   // Empty if equal; else the first output, row and entry that differ, and how.
   std::string difference(const Answer& other) const;
 
+  // All bytes, added to what is there: to compare runs on different machines.
+  void add_to(uint64_t& digest) const;
+
  private:
   Exact<int64_t> token_, rank_, num_kept_, top_token_;
   Exact<int32_t> status_;

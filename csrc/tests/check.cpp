@@ -12,7 +12,7 @@ namespace {
 constexpr const char* kUsage =
     "onedraw_check [--cases N] [--seconds S] [--seed N] [--max-vocab V] [--kernel NAME]\n"
     "Runs N random jobs (3000), for at most S seconds (no limit), on all kernels, or the reference and one other.\n"
-    "Case i of a seed is the same whatever N is; a failure names both.\n";
+    "Case i of a seed is the same whatever N is, and on every machine, as its answer is; a failure names both.\n";
 
 struct Options {
   long long cases = 3000, seed = 1, max_vocab = 70000;
@@ -59,16 +59,18 @@ int main(int count, char** words) {
     return 2;
   }
   const auto begin = std::chrono::steady_clock::now();
+  uint64_t digest = 0xCBF29CE484222325ull;
   long long done = 0;
   for (; done < o.cases; ++done) {
     if (std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() > o.seconds) break;
     Choices choices(static_cast<uint64_t>(o.seed) << 32 | static_cast<uint64_t>(done));
     const Case c(choices, o.max_vocab);
-    const std::string found = disagreement(c, kernels);
+    const std::string found = disagreement(c, kernels, digest);
     if (found.empty()) continue;
     printf("seed %lld, case %lld: %s\n  %s\n", o.seed, done, found.c_str(), c.describe().c_str());
     return 1;
   }
-  printf("%lld cases, all kernels equal\n", done);
+  printf("%lld cases, all kernels equal; digest of the answers: %016llx\n", done,
+         static_cast<unsigned long long>(digest));
   return 0;
 }

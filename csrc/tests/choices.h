@@ -1,5 +1,6 @@
 // Where a random case takes its choices from: a seeded generator, or somebody's bytes (a fuzzer's) with the generator
-// behind them, so that few bytes already make a whole case and every byte matters.
+// behind them, so that few bytes already make a whole case and every byte matters. Where an expression
+// holds two choices, the compiler says which is taken first: write two statements, and the case is the same everywhere.
 #pragma once
 
 #include <cmath>
@@ -39,8 +40,13 @@ class Choices {
   // In [0, 1), and the normal distribution, roughly.
   double unit() { return static_cast<double>(bits(16)) * 0x1p-16; }
   double normal() { return (unit() + unit() + unit() + unit() - 2) * std::sqrt(3.0); }
-  // Between the two, evenly in the logarithm.
-  double log_between(double low, double high) { return low * std::pow(high / low, unit()); }
+  // Between the two, about evenly in the logarithm. No function of libm that rounds: the same everywhere.
+  double log_between(double low, double high) {
+    const int first = std::ilogb(low), count = std::ilogb(high) - first + 1;
+    const int exponent = first + static_cast<int>(below(count));
+    const double x = std::ldexp(1 + unit(), exponent);
+    return x < low ? low : x > high ? high : x;
+  }
 
  private:
   uint64_t next() {  // splitmix64

@@ -17,7 +17,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   static const auto kernels = usable_kernels("");
   Choices choices(bytes, size);
   const Case c(choices, 2500);
-  const std::string found = disagreement(c, kernels);
+  uint64_t digest = 0;
+  const std::string found = disagreement(c, kernels, digest);
   if (found.empty()) return 0;
   fprintf(stderr, "%s\n  %s\n", found.c_str(), c.describe().c_str());
   abort();

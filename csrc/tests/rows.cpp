@@ -20,7 +20,8 @@ float any_finite(Choices& c) {
 }
 
 float subnormal(Choices& c) {
-  return spec::float_of(static_cast<uint32_t>(c.bits(23)) | static_cast<uint32_t>(c.bits(1)) << 31);
+  const uint32_t u = static_cast<uint32_t>(c.bits(24));
+  return spec::float_of((u & 0x7FFFFFu) | (u >> 23) << 31);
 }
 
 // x moved by a few units in the last place.
@@ -46,7 +47,10 @@ Maker maker(Choices& c, int64_t vocab, float scale) {
   switch (c.below(20)) {
     case 0: return [=, &c](int64_t) { return narrow(b + c.normal() * a); };
     case 1:  // as a language model has it: a long tail and a few favourites
-      return [=, &c](int64_t) { return narrow(c.normal() * 2 + (c.one_in(200) ? 4 + 8 * c.unit() : 0)); };
+      return [=, &c](int64_t) {
+        const double x = c.normal() * 2;
+        return narrow(c.one_in(200) ? x + 4 + 8 * c.unit() : x);
+      };
     case 2: return [=](int64_t) { return values[0]; };
     case 3: return [=, &c](int64_t) { return values[static_cast<size_t>(c.below(few + 1))]; };
     case 4: return [=, &c](int64_t id) { return c.one_in(70) ? normal(id) : -kInf; };
@@ -57,11 +61,17 @@ Maker maker(Choices& c, int64_t vocab, float scale) {
     case 9:  // where t is next to an integer and a half
       return [=, &c](int64_t) { return nudged(c, narrow((static_cast<double>(c.below(60)) - 30.5) / s)); };
     case 10:  // at the edge of the fast form, |t| = 2^21
-      return [=, &c](int64_t) { return nudged(c, narrow((c.one_in(2) ? 0x1p21 : -0x1p21) / s + c.normal() * a)); };
+      return [=, &c](int64_t) {
+        const double edge = (c.one_in(2) ? 0x1p21 : -0x1p21) / s;
+        return nudged(c, narrow(edge + c.normal() * a));
+      };
     case 11:  // blocks that are far apart
       return [=, &c](int64_t id) { return narrow((c.normal() - static_cast<double>(id / 64) * a * 10) / s); };
     case 12:  // 2^20 octaves apart
-      return [=, &c](int64_t) { return narrow((c.normal() - static_cast<double>(c.below(3)) * 0x1p20) / s); };
+      return [=, &c](int64_t) {
+        const double step = static_cast<double>(c.below(3)) * 0x1p20;
+        return narrow((c.normal() - step) / s);
+      };
     case 13: return [=, &c](int64_t id) { return id == vocab / 2 ? 50.0f : narrow(-1000 + c.normal()); };
     case 14: return [=](int64_t id) { return narrow(static_cast<double>(id) * a / 100); };
     case 15: return [=](int64_t id) { return narrow(static_cast<double>(-id) * a / 100); };

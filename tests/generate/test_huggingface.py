@@ -135,6 +135,12 @@ def test_training_mode_and_gradients_are_left_alone(llama):
     llama.zero_grad()
 
 
+def test_a_wrapped_network(llama):
+    expected = generate(llama, PROMPT, max_new_tokens=4, seed=0)
+    compiled = torch.compile(llama, backend="eager")
+    assert torch.equal(generate(compiled, PROMPT, max_new_tokens=4, seed=0), expected)
+
+
 def test_half_precision():
     text = generate(tiny("llama").bfloat16(), PROMPT, max_new_tokens=8, seed=0)
     assert text.shape == (4, 15)

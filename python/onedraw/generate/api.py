@@ -211,7 +211,9 @@ def generate(
     limits = limits.to(device).repeat_interleave(samples)
     longest = int(limits.max()) if limits.numel() else 0
     tape = Tape(prompts.tokens.repeat_interleave(samples, 0), longest, pad)
-    stopping = Stopping(limits, eos, stop_strings_criteria(texts, tokenizer) if texts else None)
+    criteria = stop_strings_criteria(texts, tokenizer) if texts else None
+    at_once = device.type == "cpu" or streamer is not None
+    stopping = Stopping(limits, eos, criteria, at_once)
     recorder = None
     if top_logprobs is not None and not return_details:
         raise ValueError(
@@ -252,7 +254,7 @@ def _outcome(
     loop: Loop, drawn: RowSampler, prompt_lengths: Tensor, samples: int
 ) -> Tensor | Generation:
     """The tokens, or all that is known, up to the last finished step."""
-    tape, new = loop.tape, loop.stopping.count
+    tape, new = loop.tape, loop.stopping.lengths()
     last = tape.start + (int(new.max()) if new.numel() else 0)
     sequences = tape.tokens[:, :last].contiguous()
     if loop.recorder is None:

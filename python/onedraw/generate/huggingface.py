@@ -31,6 +31,13 @@ def text_config(model: Any) -> Any:
     return read(decoder=True) if read else model.config
 
 
+def forward_parameters(model: Any) -> Any:
+    """The names that the model's class takes, under what torch.compile or an adapter wrapped it in."""
+    model = getattr(model, "_orig_mod", model)
+    base = getattr(model, "get_base_model", None)
+    return inspect.signature(type(base() if base else model).forward).parameters
+
+
 def context_of(model: Any) -> int | None:
     """The longest text that the positions of `model` allow, None where nothing is said."""
     longest = getattr(text_config(model), "max_position_embeddings", None)
@@ -82,7 +89,7 @@ class HuggingFaceDecoder:
         self.model, self.tape, self.samples = model, tape, samples
         self.context_length = context_length
         self.rows: Tensor | None = None
-        takes = inspect.signature(model.forward).parameters
+        takes = forward_parameters(model)
         self.cache_name = next((name for name in CACHE_NAMES if name in takes), "")
         supported = getattr(model, "_supports_default_dynamic_cache", lambda: True)()
         if not self.cache_name or not supported or model.config.is_encoder_decoder:

@@ -61,24 +61,23 @@ class Loop:
         self.eos, self.allowed = eos, allowed
         self.unfinished: Tensor | None = None  # `allowed` without the end tokens
         self.rows: Tensor | None = None  # int64 [r] of the rows in the batch; None: all
-        self.running = tape.tokens.shape[0]
         self.seconds = self.sampling_seconds = 0.0
-        at_once = watch.at_once or tape.tokens.device.type == "cpu"
-        self.look_every = 1 if at_once else LOOK_EVERY
+        self.look_every = 1 if stopping.at_once else LOOK_EVERY
 
     def run(self) -> None:
         """Draw until every row has finished."""
         steps = self.tape.tokens.shape[1] - self.tape.start
         began = time.perf_counter()
         try:
-            if steps == 0 or self.running == 0:
+            if steps == 0 or self.stopping.running == 0:
                 return
             logits = self.decoder.prefill()
             for step in range(steps):
                 token = self._draw(logits, step)
                 column = self.tape.write(token, self.rows)
+                drawn = self.stopping.running
                 self.stopping.observe(self.tape, column)
-                self.watch.step(column, self.running)
+                self.watch.step(column, drawn)
                 if step + 1 == steps:
                     return
                 if (step + 1) % self.look_every == 0 and self._all_finished():
@@ -112,18 +111,17 @@ class Loop:
 
     def _all_finished(self) -> bool:
         """Look which rows are finished; let them leave the batch when it pays."""
-        running = (~self.stopping.done).nonzero().flatten()
-        self.running = running.numel()
-        if self.running == 0:
-            return True
+        stopping = self.stopping
+        running = stopping.running if stopping.at_once else stopping.look()
         present = self.tape.tokens.shape[0] if self.rows is None else self.rows.numel()
-        gone = present - self.running
-        if gone and gone * LEAVE >= present:
-            keep = running if self.rows is None else torch.searchsorted(self.rows, running)
+        gone = present - running
+        if running and gone and gone * LEAVE >= present:
+            left = (~stopping.done).nonzero().flatten()
+            keep = left if self.rows is None else torch.searchsorted(self.rows, left)
             self.decoder.select(keep)
             self.sampler.select(keep.cpu())
-            self.rows = running
-        return False
+            self.rows = left
+        return running == 0
 
     def _by_request(self, error: BadRowError) -> BadRowError:
         """The error with the numbers that rows had at first."""

@@ -100,12 +100,18 @@ def row_sampler(
     sampler = Sampler(
         **rows,
         ties=given.ties,
-        position=spread(lengths.cpu(), samples),
+        position=_one_or_all(spread(lengths.cpu(), samples)),
         allowed=allowed,
         logit_bias=spread_bias(logit_bias, requests, samples),
         fallback=fallback,
     )
     return RowSampler(sampler, allowed, _records(rows, given.ties, requests * samples), base)
+
+
+def _one_or_all(values: Tensor) -> PerRow:
+    """The value that all rows share, if they do: the Sampler counts a number faster than a tensor."""
+    first = int(values[0]) if values.numel() else 0
+    return first if bool((values == first).all()) else values
 
 
 def _filters(given: Given, checkpoint: dict[str, Any], do_sample: bool | None) -> list[Any]:

@@ -27,34 +27,56 @@ class Stopping:
         Tokens that finish a row; they are part of it.
     criteria : callable, optional
         Token ids [R, L] to bool [R]: transformers' StopStringCriteria.
+    at_once : bool
+        Whether to look at each step which rows have finished. On a device that would wait for it.
     """
 
-    def __init__(self, limits: Tensor, eos: tuple[int, ...], criteria: Any = None) -> None:
+    def __init__(
+        self, limits: Tensor, eos: tuple[int, ...] = (), criteria: Any = None, at_once: bool = True
+    ) -> None:
         self.limits = limits
         self.first_limit = int(limits.min()) if limits.numel() else 0
         self.eos = torch.tensor(eos, dtype=torch.int64, device=limits.device) if eos else None
         self.criteria = criteria
+        self.at_once = at_once
+        self.steps = 0
         self.done = limits == 0
-        self.count = torch.zeros_like(limits)  # new tokens of each row
+        self.length = torch.zeros_like(limits)  # new tokens of a row, once it has finished
         self.reason = torch.full_like(limits, RUNNING, dtype=torch.int8)
         self.reason[self.done] = LENGTH
+        self.running = self.look()
+
+    def look(self) -> int:
+        """How many rows are not finished; waits for the device."""
+        self.running = self.done.numel() - int(self.done.sum())
+        return self.running
 
     def observe(self, tape: Tape, column: Tensor) -> None:
-        """Take in the newest `column` [R] of `tape`, pad where a row was finished before. No synchronisation."""
-        column.masked_fill_(self.done, tape.pad)
-        self.count += ~self.done
+        """Take in the newest `column` [R] of `tape`; it becomes pad where a row was finished."""
+        self.steps += 1
+        if self.running < self.done.numel() or not self.at_once:
+            column.masked_fill_(self.done, tape.pad)
         if self.eos is not None:
             hit = column == self.eos if self.eos.numel() == 1 else torch.isin(column, self.eos)
             self._finish(hit, EOS)
         if self.criteria is not None:
             self._finish(self.criteria(tape.tokens[:, : tape.end], None), STOP_STRING)
-        if tape.end - tape.start >= self.first_limit:
-            self._finish(self.count >= self.limits, LENGTH)
+        if self.steps >= self.first_limit:
+            self._finish(self.limits <= self.steps, LENGTH)
 
     def _finish(self, hit: Tensor, reason: int) -> None:
+        if self.at_once and not bool(hit.any()):
+            return
         new = hit & ~self.done
         self.reason.masked_fill_(new, reason)
+        self.length.masked_fill_(new, self.steps)
         self.done |= new
+        if self.at_once:
+            self.look()
+
+    def lengths(self) -> Tensor:
+        """int64 [R]: how many new tokens each row has so far."""
+        return torch.where(self.done, self.length, self.steps)
 
     def reasons(self) -> list[str]:
         """Why each row ended."""
@@ -62,7 +84,7 @@ class Stopping:
 
 
 def stop_strings_criteria(strings: list[str], tokenizer: Any) -> Any:
-    """Transformers' own criteria for `strings`, so that they mean the same here."""
+    """The criteria of transformers for `strings`, so that they mean the same here."""
     try:
         from transformers import StopStringCriteria
     except ImportError:
@@ -71,7 +93,7 @@ def stop_strings_criteria(strings: list[str], tokenizer: Any) -> Any:
 
 
 def without(allowed: Any, tokens: tuple[int, ...], vocab: int) -> Tensor:
-    """`allowed` (bool or int32 bitmask, [C] or [R, C]; None: all) with `tokens` taken out, as a copy."""
+    """`allowed` (bool or int32 bitmask, [C] or [R, C]; None: all) less `tokens`, as a copy."""
     every = torch.ones(vocab, dtype=torch.bool)
     mask = every if allowed is None else plain(allowed, "allowed").clone()
     width = 32 * mask.shape[-1] if mask.dtype is torch.int32 else mask.shape[-1]

@@ -46,19 +46,18 @@ class Watch:
                 )
         self.streamer = streamer
         self.progress = bar(progress, rows, total, streamed=streamer is not None)
-        self.at_once = streamer is not None
 
     def prompt(self, tokens: Tensor) -> None:
         """Show the prompts [B, T]."""
         if self.streamer is not None:
             self.streamer.put(tokens.cpu())
 
-    def step(self, column: Tensor, running: int) -> None:
-        """Show one token a row, [R], pad where a row has finished."""
+    def step(self, column: Tensor, drawn: int) -> None:
+        """Show one token a row, [R], pad where a row has finished; `drawn` of them are new."""
         if self.streamer is not None:
             self.streamer.put(column.cpu().clone())
         if self.progress is not None:
-            self.progress.update(running)
+            self.progress.update(drawn)
 
     def end(self) -> None:
         """Let the streamer write what it held back, and close the bar."""

@@ -138,7 +138,6 @@ def sample(
         )
         ops.check_params(params, requests)
     greedy = ops.set_filters(job, requests, temperature, top_k, top_p, min_p, ties)
-    ops.set_key(job, x, greedy, seed, stream, position, generator)
     if allowed is not None or logit_bias is not None:
         set_edits(job, x, allowed, logit_bias, fallback)
     if type(bad_token) is not int or bad_token != 0:
@@ -151,6 +150,8 @@ def sample(
     if status_out is not None:
         status = ops.writable(status_out, "status_out", rows, torch.int32)
         job.output("status", status)
+    ops.set_key(job, x, greedy, seed, stream, position, generator)
+    if status_out is not None:
         ops.run(job, x)
         if status is not status_out:
             status_out.copy_(status)
@@ -227,7 +228,6 @@ def draw(
         )
         ops.check_params(params, requests)
     greedy = ops.set_filters(job, requests, temperature, top_k, top_p, min_p, ties)
-    ops.set_key(job, x, greedy, seed, stream, position, generator)
     if allowed is not None or logit_bias is not None:
         set_edits(job, x, allowed, logit_bias, fallback)
     if type(bad_token) is not int or bad_token != 0:
@@ -240,6 +240,7 @@ def draw(
         outputs["status"] = ops.writable(status_out, "status_out", x.shape[:-1], torch.int32)
     for name, tensor in outputs.items():
         job.output(name, tensor)
+    ops.set_key(job, x, greedy, seed, stream, position, generator)
     ops.run(job, x)
     status = outputs["status"]
     if status_out is not None and status is not status_out:

@@ -26,7 +26,7 @@ from .params import (
     per_row,
     ties_keep,
 )
-from .randomness import Noise, check_generator, check_range, largest, noise
+from .randomness import Noise, check_generator, check_range, largest, noise, take_seeds
 
 __all__ = [
     "StatusBuffer",
@@ -125,12 +125,17 @@ def set_key(
     position: object,
     generator: torch.Generator | None,
 ) -> None:
-    """Set the noise of a stateless call; a greedy one without a key takes no seed."""
+    """Set the noise of a stateless call; a greedy one without a key takes no seed.
+
+    It is the last step before the run, since a refused call must not take a seed either.
+    """
     if greedy and seed is None and stream is None and position is None:
         if generator is not None:
             check_generator(generator)
         return
-    set_noise(job, noise(seed, stream, position, generator), requests_of(x), steps_of(x))
+    key = noise(seed, stream, position, generator)
+    set_noise(job, key, requests_of(x), steps_of(x))
+    take_seeds(key.seed, seed, generator)
 
 
 def check_bad_token(bad_token: object, vocab: int) -> int:

@@ -19,14 +19,15 @@ __all__ = [
     "Noise",
     "check_generator",
     "check_range",
+    "checked_seed",
     "derived_seed",
     "largest",
     "needs_seed",
     "noise",
     "seed_from",
-    "seed_or_rows",
     "seeds",
     "shares",
+    "take_seeds",
 ]
 
 LAST = 2**32 - 1
@@ -128,14 +129,25 @@ def has_unseeded(seed: object) -> bool:
     return isinstance(seed, (list, tuple)) and any(value is None for value in seed)
 
 
-def seed_or_rows(seed: object, generator: torch.Generator | None) -> PerRow:
-    """A checked seed; rows that have None in a list get seeds derived from one of the generator."""
-    if isinstance(seed, (list, tuple)) and has_unseeded(seed):
-        base = seed_from(generator)
-        seed = [derived_seed(base, row) if v is None else v for row, v in enumerate(seed)]
-    elif generator is not None:
-        raise ValueError("generator must be left out where every row has a seed, got both")
+def checked_seed(seed: object, generator: torch.Generator | None) -> PerRow:
+    """A checked seed; what rows with None in a list are to have is left to `take_seeds`."""
+    if generator is not None:
+        check_generator(generator)
+        if not has_unseeded(seed):
+            raise ValueError("generator must be left out where every row has a seed, got both")
     return per_row(SEED, seed)
+
+
+def take_seeds(checked: PerRow | None, seed: object, generator: torch.Generator | None) -> None:
+    """Give rows with None in the list `seed` seeds derived from one of the generator, in `checked`.
+
+    This comes after all checks: a call that is refused takes nothing from the generator.
+    """
+    if isinstance(seed, (list, tuple)) and isinstance(checked, Tensor) and has_unseeded(seed):
+        base = seed_from(generator)
+        for row, value in enumerate(seed):
+            if value is None:
+                checked[row] = derived_seed(base, row)
 
 
 def needs_seed(name: str, value: object) -> None:
@@ -150,7 +162,10 @@ def needs_seed(name: str, value: object) -> None:
 def noise(
     seed: object, stream: object, position: object, generator: torch.Generator | None
 ) -> Noise:
-    """The key of a stateless call: seed and position, or neither and a seed of the generator."""
+    """The key of a stateless call: seed and position, or neither and a seed of the generator.
+
+    A seed is taken only where nothing is left that could be refused; `take_seeds` is for the rest.
+    """
     if seed is None:
         needs_seed("position", position)
         needs_seed("stream", stream)
@@ -161,7 +176,7 @@ def noise(
             "(the same noise at every step is a mistake); got no position and the seed "
             f"{shown(seed)}"
         )
-    key = seed_or_rows(seed, generator)
+    key = checked_seed(seed, generator)
     of_stream = 0 if stream is None else per_row(STREAM, stream)
     return Noise(key, of_stream, per_row(POSITION, position), shares(key, of_stream))
 

@@ -19,11 +19,12 @@ from .randomness import (
     LAST,
     check_generator,
     check_range,
+    checked_seed,
     largest,
     needs_seed,
     seed_from,
-    seed_or_rows,
     shares,
+    take_seeds,
 )
 from .results import Draw, draw_of, draw_outputs
 from .state import (
@@ -53,7 +54,8 @@ class Sampler:
         The index of the first token to be drawn in its request: the length of its prompt.
     generator : torch.Generator, optional
         Where an unseeded Sampler takes its seed, once, at its first draw (a list with None among
-        its seeds: when it is made); by default torch's own. Row r then draws from stream r.
+        its seeds: when it is made); by default torch's own. Row r then draws from stream r. A call
+        that is refused takes none, but bad rows are found by drawing.
     raise_on_bad : bool
         Raise BadRowError at once, the position unchanged. If false, `check` raises it later.
     fallback : {"cpu"}, optional
@@ -107,7 +109,7 @@ class Sampler:
             check_generator(generator)
         if seed is None:
             needs_seed("stream", stream)
-        key = None if seed is None else own(seed_or_rows(seed, generator))
+        key = None if seed is None else own(checked_seed(seed, generator))
         of_stream = 0 if stream is None else own(per_row(STREAM, stream))
         filters = own_filters(temperature, top_k, top_p, min_p)
         self._position: PerRow = own(per_row(POSITION, 0 if position is None else position))
@@ -124,6 +126,7 @@ class Sampler:
             allowed=own_mask(allowed),
             logit_bias=own_bias(logit_bias),
         )
+        take_seeds(key, seed, generator)
         self._origin = self._state
         self._generator = generator
         self._raise_on_bad = raise_on_bad
@@ -136,9 +139,10 @@ class Sampler:
         self._shape: torch.Size | None = None
         self._job: _core.Job | None = None
         self._last = largest(self._position)  # of all rows: the range is checked without a look
+        self._settled = False
 
     def _prepare(self, x: Tensor) -> _core.Job:
-        """Build a job for logits of this shape; this settles the number of rows and the seed."""
+        """Build a job for logits of this shape."""
         requests = ops.requests_of(x)
         state = self._state
         if state.requests is not None and state.requests != requests:
@@ -146,10 +150,6 @@ class Sampler:
                 f"logits must have as many rows as this Sampler, {state.requests}, got {requests}: "
                 "select(rows) keeps some of its rows, reset() begins anew"
             )
-        seed = state.seed
-        if seed is None and not state.greedy():
-            seed = seed_from(self._generator)
-        state = replace(state, requests=requests, seed=seed)
         job = _core.Job()
         set_state(job, x, state, self._position, self._fallback)
         rows = x.shape[:-1]
@@ -157,8 +157,17 @@ class Sampler:
         job.output("status", self._status.tensor)
         self._token = ops.empty(rows, torch.int64)  # the model of every result
         self._steps = ops.steps_of(x)
-        self._state, self._job, self._shape = state, job, x.shape
+        self._job, self._shape = job, x.shape
         return job
+
+    def _settle(self, job: _core.Job, x: Tensor) -> None:
+        """Fix the number of rows and the seed: at the first draw, when all of it is checked."""
+        seed = self._state.seed
+        if seed is None and not self._state.greedy():
+            seed = seed_from(self._generator)
+            job.set("seed", seed)
+        self._state = replace(self._state, requests=ops.requests_of(x), seed=seed)
+        self._settled = True
 
     def __call__(
         self,
@@ -258,14 +267,13 @@ class Sampler:
             check_range("position", self._last, self._steps, "step")
         if type(self._position) is int:  # a tensor is read where it is
             job.set("position", self._position)
-        if allowed is None and logit_bias is None:
-            ops.run(job, x)
-            return
         try:
             if allowed is not None:
                 allow(job, x, allowed, self._fallback)
             if logit_bias is not None:
                 bias(job, x, logit_bias, self._fallback)
+            if not self._settled:
+                self._settle(job, x)
             ops.run(job, x)
         finally:
             if allowed is not None:

@@ -66,7 +66,7 @@ class State:
     min_p: PerRow | None
     ties_keep: bool
     bad_token: int
-    seed: PerRow | None  # None: taken at the first draw
+    seed: PerRow | None  # None: taken at the first draw that is not refused
     stream: PerRow
     row_stream: bool  # row r draws from stream + r
     allowed: Tensor | None

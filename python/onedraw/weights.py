@@ -12,7 +12,6 @@ from .arrays import device_of, logits_of, plain
 from .errors import shown
 from .functional import Values
 from .params import Rule, number
-from .randomness import noise
 
 __all__ = ["multinomial"]
 
@@ -94,8 +93,6 @@ def multinomial(
     job.weights = True
     job.num_samples = samples
     job.replacement = replacement
-    key = noise(seed, stream, position, generator)
-    ops.set_noise(job, key, ops.requests_of(x), 1)
     shape = (*x.shape[:-1], samples)
     if out is None:
         ids = ops.empty(shape, torch.int64)
@@ -104,6 +101,7 @@ def multinomial(
             out.resize_(shape)
         ids = ops.writable(out, "out", shape, torch.int64)
     job.output("token", ids)
+    ops.set_key(job, x, False, seed, stream, position, generator)
     ops.run_checked(job, x)
     if out is not None:
         return out if ids is out else out.copy_(ids)

@@ -21,7 +21,7 @@ from .prompts import read_prompts
 from .sampling import RowSampler, given_params, row_sampler
 from .stopping import Stopping, stop_strings_criteria
 from .tape import Tape
-from .watching import Watch
+from .watching import Watch, check_streamer
 
 __all__ = ["generate"]
 
@@ -196,17 +196,6 @@ def generate(
     many = many if many is not None else checkpoint.get("num_return_sequences", 1)
     samples = settings.count("num_return_sequences", many, 1)
     texts = settings.strings(stop_strings, checkpoint, tokenizer)
-    drawn = row_sampler(
-        given,
-        checkpoint,
-        do_sample=do_sample,
-        generator=generator,
-        allowed=allowed,
-        logit_bias=logit_bias,
-        lengths=prompts.lengths,
-        samples=samples,
-        fallback=fallback,
-    )
     device = prompts.tokens.device
     limits = limits.to(device).repeat_interleave(samples)
     longest = int(limits.max()) if limits.numel() else 0
@@ -226,6 +215,19 @@ def generate(
         decoder = HuggingFaceDecoder(model, tape, prompts, samples, context_length)
     else:
         decoder = CallableDecoder(model, tape, samples, context_length)
+    check_streamer(streamer)
+    # The last of what may be refused: it takes a seed where none is given.
+    drawn = row_sampler(
+        given,
+        checkpoint,
+        do_sample=do_sample,
+        generator=generator,
+        allowed=allowed,
+        logit_bias=logit_bias,
+        lengths=prompts.lengths,
+        samples=samples,
+        fallback=fallback,
+    )
     loop = Loop(
         decoder,
         drawn.sampler,

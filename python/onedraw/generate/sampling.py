@@ -19,15 +19,17 @@ from ..params import (
     SamplingParams,
     merge,
     per_row,
+    ties_keep,
 )
 from ..randomness import (
     check_generator,
     check_range,
+    checked_seed,
     largest,
     needs_seed,
     seed_from,
-    seed_or_rows,
     seeds,
+    take_seeds,
 )
 from ..sampler import Sampler
 from .spreading import spread, spread_bias, spread_mask
@@ -86,7 +88,7 @@ def row_sampler(
         for rule, value in zip(FILTERS, _filters(given, checkpoint, do_sample), strict=True)
     }
     greedy = not isinstance(values["temperature"], Tensor) and values["temperature"] == 0
-    base, seed = _seed(given, generator, requests, greedy=greedy)
+    ties_keep(given.ties)
     stream = _of_requests(STREAM, 0 if given.stream is None else given.stream, requests)
     check_range("stream", largest(stream), samples, "sample")
     streams = torch.arange(samples) + (
@@ -95,6 +97,8 @@ def row_sampler(
         else torch.full((requests, 1), int(stream))
     )
     allowed = spread_mask(allowed, requests, samples)
+    logit_bias = spread_bias(logit_bias, requests, samples)
+    base, seed = _seed(given, generator, requests, greedy=greedy)  # last: a refused call takes none
     rows = {name: spread(value, samples) for name, value in values.items()}
     rows |= {"seed": spread(seed, samples), "stream": streams.flatten()}
     sampler = Sampler(
@@ -102,7 +106,7 @@ def row_sampler(
         ties=given.ties,
         position=_one_or_all(spread(lengths.cpu(), samples)),
         allowed=allowed,
-        logit_bias=spread_bias(logit_bias, requests, samples),
+        logit_bias=logit_bias,
         fallback=fallback,
     )
     return RowSampler(sampler, allowed, _records(rows, given.ties, requests * samples), base)
@@ -160,11 +164,12 @@ def _seed(
         needs_seed("stream", given.stream)
         base = 0 if greedy else seed_from(generator)
         return (None if greedy else base), seeds(base, range(requests))
-    checked = seed_or_rows(given.seed, generator)
+    checked = checked_seed(given.seed, generator)
     if not isinstance(checked, Tensor):
         return int(checked), seeds(int(checked), range(requests))
     if checked.shape[0] != requests:
         raise ValueError(f"seed must have one value a request, {requests}, got {checked.shape[0]}")
+    take_seeds(checked, given.seed, generator)
     return None, checked
 
 

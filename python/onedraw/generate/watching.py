@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["Watch", "bar"]
+__all__ = ["Watch", "bar", "check_streamer"]
 
 LONG = 8  # rows from which on a run on a terminal shows a bar by itself ...
 DELAY = 2.0  # ... once it has taken so many seconds
@@ -33,17 +33,23 @@ def bar(progress: bool | None, rows: int, total: int, *, streamed: bool) -> Any:
     )
 
 
+def check_streamer(streamer: object) -> None:
+    """Refuse what is neither None nor of transformers' kind: put(tokens), end()."""
+    if streamer is not None and not all(
+        callable(getattr(streamer, name, None)) for name in ("put", "end")
+    ):
+        raise TypeError(
+            f"streamer must have put(tokens) and end(), got a {type(streamer).__name__}"
+        )
+
+
 class Watch:
     """Who gets to see the tokens. The streamer is one of transformers' kind: put(prompt), put(tokens), end()."""
 
     def __init__(
         self, streamer: Any = None, progress: bool | None = None, rows: int = 1, total: int = 0
     ) -> None:
-        for name in ("put", "end"):
-            if streamer is not None and not callable(getattr(streamer, name, None)):
-                raise TypeError(
-                    f"streamer must have put(tokens) and end(), got a {type(streamer).__name__}"
-                )
+        check_streamer(streamer)
         self.streamer = streamer
         self.progress = bar(progress, rows, total, streamed=streamer is not None)
 

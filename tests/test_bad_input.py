@@ -104,6 +104,18 @@ def test_a_tensor_of_numbers_too_small_for_float32() -> None:
 
 
 @pytest.mark.parametrize("name", ["top_k", "stream", "position"])
+@pytest.mark.parametrize("given", [2**63, 2**64 - 2])
+def test_an_unsigned_number_beyond_int64(name: str, given: int) -> None:
+    beyond = torch.tensor([1, given], dtype=torch.uint64)
+    for value in (beyond, beyond.numpy()):
+        with pytest.raises(ValueError) as caught:
+            onedraw.sample(LOGITS, **{**KEYED, name: value})
+        check(caught, f"{name}[1] must be an integer", f"got {given}")
+    with pytest.raises(ValueError, match=f"{name} must be an integer .* got {given}"):
+        onedraw.sample(LOGITS, **{**KEYED, name: beyond[1]})
+
+
+@pytest.mark.parametrize("name", ["top_k", "stream", "position"])
 def test_an_integer_in_a_tensor(name: str) -> None:
     with pytest.raises(ValueError) as caught:
         onedraw.sample(LOGITS, **{**KEYED, name: torch.tensor([3, -2])})
@@ -118,12 +130,13 @@ def test_an_integer_in_a_tensor(name: str) -> None:
         ("top_k", torch.float32),
         ("top_k", torch.bool),
         ("seed", torch.float64),
-        ("position", torch.uint64),
+        ("position", torch.uint4),
+        ("min_p", torch.float8_e4m3fn),
     ],
 )
 def test_dtype_of_a_parameter(name: str, dtype: torch.dtype) -> None:
     with pytest.raises(TypeError) as caught:
-        onedraw.sample(LOGITS, **{**KEYED, name: torch.ones(2, dtype=dtype)})
+        onedraw.sample(LOGITS, **{**KEYED, name: torch.empty(2, dtype=dtype)})
     check(caught, f"{name} must be", "dtype", str(dtype).removeprefix("torch."))
 
 

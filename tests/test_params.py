@@ -58,6 +58,38 @@ def test_one_value_a_row_in_every_form(value: Any, kernel: str) -> None:
     assert onedraw.kept_mask(LOGITS, top_k=value).sum(-1).tolist() == [2, 1]
 
 
+UNSIGNED = [torch.uint8, torch.uint16, torch.uint32, torch.uint64]
+
+
+@pytest.mark.parametrize("dtype", UNSIGNED)
+@pytest.mark.parametrize("name", ["top_k", "seed", "stream", "position", "temperature", "top_p"])
+def test_unsigned_tensors(name: str, dtype: torch.dtype) -> None:
+    """Of every integer type that torch has, as a tensor, a view, a number, or an array of NumPy."""
+    logits = torch.linspace(0, 1, 300).expand(2, 300)
+    given = [1, 1] if name == "top_p" else [0, 3]
+    keyed: dict[str, Any] = {"seed": [5, 6], "position": 0}
+    expected = onedraw.sample(logits, **{**keyed, name: given})
+    tensor = torch.tensor(given, dtype=dtype)
+    spaced = torch.tensor([[v, 9] for v in given], dtype=dtype)[:, 0]
+    for form in (tensor, spaced, tensor.numpy()):
+        assert torch.equal(onedraw.sample(logits, **{**keyed, name: form}), expected)
+    if name != "seed":
+        expected = onedraw.sample(logits, **{**keyed, name: given[1]})
+        assert torch.equal(onedraw.sample(logits, **{**keyed, name: tensor[1]}), expected)
+
+
+def test_large_unsigned_numbers() -> None:
+    most = torch.tensor([2**32 - 1, 2], dtype=torch.uint32)
+    assert onedraw.kept_mask(LOGITS, top_k=most).sum(-1).tolist() == [5, 2]
+    by_tensor = onedraw.sample(LOGITS, seed=[1, 2], stream=most, position=most.to(torch.uint64))
+    by_list = onedraw.sample(LOGITS, seed=[1, 2], stream=[2**32 - 1, 2], position=[2**32 - 1, 2])
+    assert torch.equal(by_tensor, by_list)
+    sampler = onedraw.Sampler(seed=torch.tensor([2**64 - 1, 2**63], dtype=torch.uint64))
+    assert sampler.state_dict()["seed"].tolist() == [-1, -(2**63)]
+    same = onedraw.seeds(0, torch.tensor([2, 2**63 - 1], dtype=torch.uint64))
+    assert torch.equal(same, onedraw.seeds(0, [2, 2**63 - 1]))
+
+
 @pytest.mark.parametrize("value", [2, np.int64(2), np.uint8(2), torch.tensor(2)])
 def test_one_number_in_every_form(value: Any) -> None:
     assert onedraw.kept_mask(LOGITS, top_k=value).sum(-1).tolist() == [2, 2]

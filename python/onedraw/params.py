@@ -74,7 +74,8 @@ POSITION = Rule("position", "an integer in [0, 2^32 - 1]", False, off=0, low=0, 
 BAD_TOKEN = Rule("bad_token", "a token id >= 0", False, off=0, low=0, high=2**22 - 1)
 
 TIES = {None: False, "first": False, "keep": True}
-INTEGER_DTYPES = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+INTEGER_DTYPES = {torch.int8, torch.int16, torch.int32, torch.int64}
+INTEGER_DTYPES |= {torch.uint8, torch.uint16, torch.uint32, torch.uint64}
 REAL_DTYPES = {torch.float32, torch.float64, torch.float16, torch.bfloat16} | INTEGER_DTYPES
 
 
@@ -141,25 +142,25 @@ def _tensor(rule: Rule, value: Tensor) -> PerRow:
             f"{rule.name} must be on the device of the logits (cpu), got a tensor on {value.device}"
         )
     check_memory(value, rule.name)
-    seed64 = rule is SEED and value.dtype is torch.uint64
-    if not seed64 and value.dtype not in (REAL_DTYPES if rule.real else INTEGER_DTYPES):
-        kind = "a real" if rule.real else "an integer"
+    if value.dtype not in (REAL_DTYPES if rule.real else INTEGER_DTYPES):
+        kind = "a real dtype of 16 to 64 bits or an" if rule.real else "an"
         raise TypeError(
-            f"{rule.name} must be a tensor of {kind} dtype ({rule.allowed}), got {shown(value)}"
+            f"{rule.name} must be a tensor of {kind} integer dtype of 8 to 64 bits "
+            f"({rule.allowed}), got {shown(value)}"
         )
     if value.dim() == 0:
         return number(rule, value.item())
     if value.dim() != 1:
         raise ValueError(f"{rule.name} must be a number or one a row ([B]), got {shown(value)}")
     value = value.detach().resolve_neg()
-    if seed64:
-        return value.contiguous().view(torch.int64)
     result = value.to(torch.float32 if rule.real else torch.int64).contiguous()
-    if rule is SEED or result.numel() == 0:
+    if rule is SEED or result.numel() == 0:  # a seed is its 64 bits
         return result
+    # As int64 an unsigned number of 2^63 or more is negative.
+    low = max(rule.low, 0) if value.dtype is torch.uint64 else rule.low
     least, most = torch.aminmax(result)
-    if not (rule.low <= least.item() and most.item() <= rule.high):  # not so of a NaN
-        fine = (result >= rule.low) & (result <= rule.high)
+    if not (low <= least.item() and most.item() <= rule.high):  # not so of a NaN
+        fine = (result >= low) & (result <= rule.high)
         if rule.zero:
             fine |= value == 0
         if not bool(fine.all()):

@@ -36,11 +36,13 @@ REFUSED_NUMBERS = [
     ("top_p", 0.0, ValueError, "in (0, 1]", "0.0"),
     ("top_p", -0.1, ValueError, "in (0, 1]", "-0.1"),
     ("top_p", 1.001, ValueError, "in (0, 1]", "1.001"),
-    ("top_p", 1e-60, ValueError, "in (0, 1]", "1e-60"),
+    ("top_p", 1e-60, ValueError, "in (0, 1]", "got 1e-60, too small for float32"),
     ("top_p", NAN, ValueError, "in (0, 1]", "nan"),
     ("top_p", True, TypeError, "in (0, 1]", "True (a bool)"),
     ("min_p", -1e-3, ValueError, "in [0, 1]", "-0.001"),
     ("min_p", -1e-60, ValueError, "in [0, 1]", "-1e-60"),
+    ("min_p", 1e-60, ValueError, "in [0, 1]", "got 1e-60, too small for float32"),
+    ("min_p", 2.0**-150, ValueError, "in [0, 1]", "e-46, too small for float32"),
     ("min_p", 1.5, ValueError, "in [0, 1]", "1.5"),
     ("min_p", NAN, ValueError, "in [0, 1]", "nan"),
     ("min_p", np.bool_(True), TypeError, "in [0, 1]", "True (a bool)"),
@@ -99,8 +101,23 @@ def test_a_number_in_a_tensor(name: str, given: float, dtype: torch.dtype) -> No
 
 
 def test_a_tensor_of_numbers_too_small_for_float32() -> None:
-    with pytest.raises(ValueError, match=r"temperature\[1\] must be .* got 1e-50"):
+    small = torch.tensor([0.5, 1e-50], dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"temperature\[1\] must be .* got 1e-50$"):
         onedraw.probs(LOGITS, temperature=torch.tensor([0.0, 1e-50], dtype=torch.float64))
+    for name in ("top_p", "min_p"):
+        with pytest.raises(
+            ValueError, match=rf"{name}\[1\] must be .* 1e-50, too small for float32"
+        ):
+            onedraw.probs(LOGITS, **{name: small})
+    with pytest.raises(ValueError, match=r"min_p\[1\] must be in \[0, 1\], got -1e-50$"):
+        onedraw.probs(LOGITS, min_p=torch.tensor([0.5, -1e-50], dtype=torch.float64))
+
+
+def test_the_least_numbers_that_float32_holds() -> None:
+    for name in ("top_p", "min_p"):
+        least = onedraw.probs(LOGITS, **{name: 2.0**-149})
+        above = onedraw.probs(LOGITS, **{name: 2.0**-150 * 1.0001})  # rounded up to it
+        assert torch.equal(least, above)
 
 
 @pytest.mark.parametrize("name", ["top_k", "stream", "position"])

@@ -80,7 +80,9 @@ REAL_DTYPES = {torch.float32, torch.float64, torch.float16, torch.bfloat16} | IN
 
 
 def _refuse(rule: Rule, value: object, at: str, error: type[Exception]) -> Exception:
-    return error(f"{rule.name}{at} must be {rule.allowed}, got {shown(value)}")
+    small = rule.low == SMALLEST and isinstance(value, float) and 0 < value < SMALLEST
+    why = ", too small for float32 (2^-149 is the least above 0)" if small else ""
+    return error(f"{rule.name}{at} must be {rule.allowed}, got {shown(value)}{why}")
 
 
 def number(rule: Rule, value: object, at: str = "") -> Number:

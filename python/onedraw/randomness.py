@@ -32,8 +32,9 @@ __all__ = [
 
 LAST = 2**32 - 1
 
-# The counter of a derived seed is (id low, id high, this, LAST): the position reads "seed" in
-# ASCII, and the stream is the last one, so that no draw keyed by the same seed reads these words.
+# The counter of a derived seed is (id low, id high, this, LAST). A draw's ends in its position and
+# its stream (R5.1): one keyed by the same seed may read these words, too, but only at this position,
+# 1,936,024,932 ("seed" in ASCII), of the last stream.
 SEED_TAG = 0x73656564
 
 REQUEST_IDS = Rule(

@@ -1,108 +1,104 @@
 #include "cut.h"
 
-#include <algorithm>
-
 namespace onedraw::cpu {
 
 namespace {
 
-bool earlier(const Candidate& a, const Candidate& b) { return a.order > b.order; }
-
 uint32_t block_of(const Candidate& c) { return spec::id_of_order(c.order) / spec::kBlock; }
 
-uint64_t median(uint64_t a, uint64_t b, uint64_t c) { return std::max(std::min(a, b), std::min(std::max(a, b), c)); }
-
-// The mass (R3.3) of a growing prefix, kept by block in scratch.kept_mass.
+// The mass (R3.3) of a growing prefix, by block in scratch.kept_mass.
 class PrefixMass {
  public:
-  PrefixMass(Scratch& scratch, const Kept& base) : scratch_(scratch), total_(base.mass), base_(base) {
+  PrefixMass(Scratch& scratch, const Kept& base) : total(base.mass), scratch_(scratch), base_(base) {
     for (int64_t i = 0; i < base.blocks; ++i) scratch.kept_mass[scratch.racer_id[i]] = scratch.racer_mass[i];
   }
-  void add(const Candidate& c, uint64_t times = 1) { change(c, times * weight(c)); }
-  void remove(const Candidate& c, uint64_t times = 1) { change(c, 0 - times * weight(c)); }
-  uint64_t total() const { return total_; }
-  // Leaves scratch.kept_mass zero; c: all that was added.
-  void clear(const Candidate* c, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) scratch_.kept_mass[block_of(c[i])] = 0;
-    for (int64_t i = 0; i < base_.blocks; ++i) scratch_.kept_mass[scratch_.racer_id[i]] = 0;
+  void add(const Candidate& c) { change(block_of(c), weight(c, block_of(c))); }
+  void remove(const Candidate& c) { change(block_of(c), 0 - weight(c, block_of(c))); }
+  void add_ties(const Candidate& c, int64_t block, uint64_t n) { change(block, n * weight(c, block)); }
+  void remove_ties(const Candidate& c, int64_t block, uint64_t n) { change(block, 0 - n * weight(c, block)); }
+
+  // The racers of the prefix; for_added(body) calls body(block) for each block added to. scratch.kept_mass is zero
+  // again.
+  template <class ForAdded>
+  Kept racers(int64_t count, ForAdded for_added) {
+    Kept kept{total, count, 0};
+    const auto emit = [&](int64_t block) {
+      const uint64_t mass = scratch_.kept_mass[block];
+      if (mass == 0) return;  // shifted out, or done already
+      const uint32_t below = scratch_.block_below[block];
+      scratch_.kept_mass[block] = 0;
+      scratch_.racer_id[kept.blocks] = static_cast<uint32_t>(block);
+      scratch_.racer_mass[kept.blocks] = mass;
+      scratch_.racer_below[kept.blocks] = below;
+      scratch_.racer_share[kept.blocks++] = share_of(mass, below);
+    };
+    for (int64_t i = 0; i < base_.blocks; ++i) emit(scratch_.racer_id[i]);  // never overwrites one that it has not read
+    for_added(emit);
+    return kept;
   }
+  void clear(int64_t blocks) { std::fill_n(scratch_.kept_mass, blocks, 0); }
+
+  uint64_t total;
 
  private:
-  uint64_t weight(const Candidate& c) const {
-    return spec::block_weight(c.m, static_cast<int64_t>(c.below) - scratch_.block_below[block_of(c)]);
+  uint64_t weight(const Candidate& c, int64_t block) const {
+    return spec::block_weight(c.m, static_cast<int64_t>(c.below) - scratch_.block_below[block]);
   }
-  void change(const Candidate& c, uint64_t by) {
-    const uint32_t b = block_of(c);
-    uint64_t& mass = scratch_.kept_mass[b];
-    total_ -= spec::aligned(mass, scratch_.block_below[b]);
+  void change(int64_t block, uint64_t by) {
+    uint64_t& mass = scratch_.kept_mass[block];
+    const uint32_t below = scratch_.block_below[block];
+    total -= spec::aligned(mass, below);
     mass += by;
-    total_ += spec::aligned(mass, scratch_.block_below[b]);
+    total += spec::aligned(mass, below);
   }
 
   Scratch& scratch_;
-  uint64_t total_;
-  const Kept& base_;
+  const Kept base_;
 };
 
 }  // namespace
 
 uint64_t select_rank(Candidate* c, int64_t count, int64_t n) {
-  std::nth_element(c, c + (n - 1), c + count, earlier);
+  std::nth_element(c, c + (n - 1), c + count, is_earlier);
   return c[n - 1].order;
 }
 
-// A quickselect by mass: [0, low) is in the prefix and its mass is counted; the token at which the mass reaches the
-// target is in [low, high). After 64 rounds (unlucky pivots) the rest is sorted.
-uint64_t select_mass(Candidate* c, int64_t count, const Kept& base, uint64_t target, Scratch& scratch) {
-  PrefixMass mass(scratch, base);
-  int64_t low = 0, high = count;
-  uint64_t last = 0;
-  for (int round = 0; high - low > 24 && round < 64; ++round) {
-    const uint64_t pivot = median(c[low].order, c[low + (high - low) / 2].order, c[high - 1].order);
-    Candidate* const split = std::partition(c + low, c + high, [&](const Candidate& a) { return a.order > pivot; });
-    const int64_t middle = split - c;
-    for (int64_t i = low; i < middle; ++i) mass.add(c[i]);
-    if (mass.total() >= target) {
-      for (int64_t i = low; i < middle; ++i) mass.remove(c[i]);
-      high = middle;
-      continue;
-    }
-    std::iter_swap(split, std::find_if(split, c + high, [&](const Candidate& a) { return a.order == pivot; }));
-    mass.add(*split);
-    low = middle + 1;
-    last = pivot;
-    if (mass.total() >= target) high = low;
-  }
-  std::sort(c + low, c + high, earlier);
-  while (mass.total() < target && low < count) {
-    mass.add(c[low]);
-    last = c[low++].order;
-  }
-  mass.clear(c, low);
-  return last;
-}
-
-uint64_t select_mass_of_ties(Candidate* c, int64_t count, const Kept& base, uint64_t target, Scratch& scratch) {
-  PrefixMass mass(scratch, base);
-  int64_t i = 0;
-  while (i < count) {  // whole blocks
-    int64_t end = i + 1;
-    while (end < count && block_of(c[end]) == block_of(c[i])) ++end;
-    const uint64_t times = static_cast<uint64_t>(end - i);
-    mass.add(c[i], times);
-    if (mass.total() >= target) {
-      mass.remove(c[i], times);
-      break;
-    }
-    i = end;
-  }
-  while (mass.total() < target && i < count) mass.add(c[i++]);
-  mass.clear(c, i);
-  return i > 0 ? c[i - 1].order : 0;
-}
-
 void sort_first(Candidate* c, int64_t count, int64_t n) {
-  std::partial_sort(c, c + std::min(n, count), c + count, earlier);
+  std::partial_sort(c, c + std::min(n, count), c + count, is_earlier);
+}
+
+uint64_t extend_to_mass(Candidate* c, int64_t count, int64_t blocks, uint64_t target, Scratch& scratch, Kept& kept) {
+  PrefixMass mass(scratch, kept);
+  const Prefix prefix = select(c, count, mass, target);
+  if (prefix.last == 0) {
+    mass.clear(blocks);
+    return 0;
+  }
+  kept = mass.racers(kept.count + prefix.count, [&](auto emit) {
+    for (int64_t i = 0; i < prefix.count; ++i) emit(block_of(c[i]));
+  });
+  return prefix.last;
+}
+
+Tie extend_by_ties(const Candidate& tie, const uint32_t* counts, int64_t blocks, uint64_t target, Scratch& scratch,
+                   Kept& kept) {
+  PrefixMass mass(scratch, kept);
+  Tie last{0, 0};
+  int64_t count = kept.count;
+  for (int64_t b = 0; b < blocks && mass.total < target; ++b) {
+    if (counts[b] == 0) continue;
+    mass.add_ties(tie, b, counts[b]);
+    last = {b, counts[b]};
+    if (mass.total >= target) {  // within this block, then
+      mass.remove_ties(tie, b, counts[b]);
+      for (last.n = 0; last.n < counts[b] && mass.total < target; ++last.n) mass.add_ties(tie, b, 1);
+    }
+    count += last.n;
+  }
+  kept = mass.racers(count, [&](auto emit) {
+    for (int64_t b = 0; b <= last.block; ++b) emit(b);
+  });
+  return last;
 }
 
 }  // namespace onedraw::cpu

@@ -89,6 +89,9 @@ struct Kernel {
   // How many tokens have at least this value, which is above -inf.
   int64_t (*count)(const Reader&, float value, const Scratch&);
 
+  // How many tokens of each block have this value, and block_below of blocks that have any.
+  void (*ties)(const Reader&, const Settings&, float row_max, float value, uint32_t* counts, Scratch&);
+
   // The index of the winner (R5.3).
   int64_t (*race)(const spec::Noise&, spec::Level, uint32_t sample, const Racers&);
 

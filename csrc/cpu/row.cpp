@@ -25,6 +25,7 @@ void finish_row(const Kernel& kernel, const Job& job, int64_t index, Scratch& sc
           0,
           false,
           spec::kKeepAll,
+          0,
           {},
           0,
           0};

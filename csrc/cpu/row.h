@@ -17,7 +17,8 @@ struct Row {
 
   bool is_filtered;   // else every candidate is kept, and what races are the scanned block masses
   uint64_t last;      // the last kept token in the order of tokens; kKeepAll where not filtered
-  Kept kept;          // where filtered
+  uint64_t held;      // kept and scratch's racers describe the prefix that ends with this token; 0: nothing
+  Kept kept;
   uint64_t mass;      // of what is kept
   uint64_t mass_all;  // of all candidates, where masses were scanned
 
@@ -27,16 +28,23 @@ struct Row {
   }
   // A value that as many block maxima reach: so at least as many tokens do.
   Threshold threshold(int64_t count) const { return kernel.threshold(scratch.block_max, blocks, count, max); }
-  Kept keep(uint64_t until) const { return kernel.keep(reader, settings, max, until, scratch); }
+  // Makes `kept` and scratch's racers describe the prefix that ends with this token.
+  const Kept& hold(uint64_t until) {
+    if (held != until) kept = kernel.keep(reader, settings, max, until, scratch);
+    held = until;
+    return kept;
+  }
+  void hold_nothing() {
+    kept = {};
+    held = 0;
+  }
 };
 
 [[maybe_unused]] static inline float value_of_order(uint64_t order) {
   return spec::value_of_key(spec::key_of_order(order));
 }
-// The place in the order of tokens behind all that have at least this value.
-[[maybe_unused]] static inline uint64_t order_through(float value) {
-  return spec::order(spec::key(value), 0xFFFFFFFFu);
-}
+// The place in the order of tokens behind all that have at least this key.
+[[maybe_unused]] static inline uint64_t order_through(uint32_t key) { return spec::order(key, 0xFFFFFFFFu); }
 
 void cut_row(Row& row);
 // False if fewer tokens are kept than samples are wanted without replacement.

@@ -1,99 +1,93 @@
 // Section 4 of the specification: from a scanned row to the last token that the filters keep.
 //
 // A small k, or a nucleus in a few blocks, is selected among the candidates of these blocks. Where that would be much
-// of the row, an interval of values is halved instead, each step an exact count or mass of the row, until few tokens
-// are in it; then only those are selected among. Either way the work is bounded, whatever the row.
+// of the row, a sample of it says between which values the cut probably is: what is above is counted (or weighed)
+// exactly, and only what is between is selected among. Where the sample was wrong, the interval of values is halved,
+// each step an exact look at the row. Either way the work is bounded, whatever the row.
 #include <algorithm>
-#include <cmath>
 
 #include "bisect.h"
 #include "cut.h"
+#include "estimate.h"
 #include "row.h"
 
 namespace onedraw::cpu {
 
 namespace {
 
-// So few tokens are selected among at once: it takes about as long as another step over the row.
+// So few tokens are selected among at once: it takes about as long as another look at the row.
 int64_t few_tokens(const Row& row) { return std::max<int64_t>(256, row.job.vocab / 32); }
 
 bool top_k_is_on(const Job& job, const Settings& s) { return s.top_k > 0 && s.top_k < job.vocab; }
 
 // What ties="keep" adds: all tokens of the last one's key.
 uint64_t with_ties(const Row& row, uint64_t last) {
-  return row.settings.ties_keep ? spec::order(spec::key_of_order(last), 0xFFFFFFFFu) : last;
+  return row.settings.ties_keep ? order_through(spec::key_of_order(last)) : last;
 }
-
-// What is known of the tokens from a key on.
-struct End {
-  uint32_t key;
-  int64_t count;  // at the low end perhaps an upper bound of it
-  double level;   // what is looked for in: see narrow
-};
 
 // An interval of keys: the tokens from `low` on reach what is looked for, those from `high` on do not.
 struct Interval {
-  End low, high;
-  int64_t few;  // tokens, at which the search ends
+  uint32_t low, high;
+  int64_t count_low, count_high;  // tokens from there on; at the low end perhaps an upper bound
+  int64_t few;                    // tokens, at which the search ends
 
-  bool one_key() const { return high.key - low.key <= 1; }  // all its tokens are equal
-  bool small() const { return one_key() || low.count - high.count <= few; }
+  bool one_key() const { return high - low <= 1; }  // all its tokens are equal
+  bool small() const { return one_key() || count_low - count_high <= few; }
+  bool has_inside(uint32_t key) const { return low < key && key < high; }
 };
+
+Interval whole_row(const Row& row, uint32_t lowest, int64_t count) {
+  return {lowest, spec::key(row.max) + 1, count, 0, few_tokens(row)};
+}
 
 struct Reached {
   bool enough;
   int64_t count;
-  double level;
 };
 
-// reaches(value) -> Reached, for the tokens of at least this value.
+// reaches(key) -> Reached, for the tokens of at least this key.
 template <class Reaches>
 void step(Interval& in, uint32_t key, Reaches reaches) {
-  if (key <= in.low.key || key >= in.high.key) return;
-  const Reached reached = reaches(spec::value_of_key(key));
-  (reached.enough ? in.low : in.high) = {key, reached.count, reached.level};
+  if (in.small() || !in.has_inside(key)) return;
+  const Reached reached = reaches(key);
+  (reached.enough ? in.low : in.high) = key;
+  (reached.enough ? in.count_low : in.count_high) = reached.count;
 }
 
-// Where the level is expected, if its logarithm is linear in the value; the key may be outside the interval.
-uint32_t guess(const Interval& in, double level) {
-  const double low = std::log(in.low.level), high = std::log(in.high.level), x = (std::log(level) - low) / (high - low);
-  const double a = spec::value_of_key(in.low.key), b = spec::value_of_key(in.high.key);
-  return x > 0 && x < 1 ? spec::key(static_cast<float>(a + x * (b - a))) : in.low.key;
-}
-
-// Narrows until few tokens are left. A level is positive and monotone in the value: the number of tokens, or the mass
-// that is left out. Its logarithm is about linear in the tail of a language model, so the first steps are guesses, on
-// either side of where the wanted level is expected; halving follows for whatever else the row may be.
 template <class Reaches>
-Interval narrow(Interval in, double wanted, Reaches reaches) {
-  for (int i = 0; !in.small(); ++i) {
-    if (i % 4 < 2)
-      step(in, guess(in, i % 4 == 0 ? wanted * 0.9 : wanted * 1.1), reaches);
-    else
-      step(in, key_between(in.low.key, in.high.key, i % 4 == 2), reaches);
-  }
-  return in;
+void halve(Interval& in, Reaches reaches) {
+  for (bool by_value = true; !in.small(); by_value = !by_value)
+    step(in, key_between(in.low, in.high, by_value), reaches);
 }
 
-// `high` of an interval that starts above the whole row.
-uint32_t above_row(const Row& row) { return spec::key(row.max) + 1; }
-
-// The value below which an interval's tokens are not wanted; NaN (none) above the whole row.
-float limit_of(const Row& row, const Interval& interval) {
-  return interval.high.key > spec::key(row.max) ? __builtin_nanf("") : spec::value_of_key(interval.high.key);
+// The interval's tokens from `low` on, into scratch.candidates; returns how many.
+int64_t gather_interval(const Row& row, const Interval& in, uint32_t low) {
+  const float limit = in.high > spec::key(row.max) ? __builtin_nanf("") : spec::value_of_key(in.high);
+  return row.gather(spec::value_of_key(low), limit);
 }
 
-// The n-th token, by id, of those with this key; there are as many.
-uint64_t nth_of_key(const Row& row, uint32_t key, int64_t n) {
-  constexpr int64_t few = 64;  // blocks at a time: n is often small
+// How many tokens of this key each block has, in the memory of the candidates.
+const uint32_t* count_ties(const Row& row, uint32_t key) {
+  uint32_t* const counts = reinterpret_cast<uint32_t*>(row.scratch.candidates);
+  row.kernel.ties(row.reader, row.settings, row.max, spec::value_of_key(key), counts, row.scratch);
+  return counts;
+}
+
+// The n-th (from 1) by id of the tokens of this key in block b.
+uint64_t nth_in_block(const Row& row, uint32_t key, int64_t b, int64_t n) {
   const float limit = key < spec::kKeyPosInf ? spec::value_of_key(key + 1) : __builtin_nanf("");
-  for (int64_t b = 0; b < row.blocks; b += few) {
-    const int64_t count = row.kernel.gather(row.reader, row.settings, row.max, spec::value_of_key(key), limit, b,
-                                            std::min(b + few, row.blocks), row.scratch);
-    if (n <= count) return row.scratch.candidates[n - 1].order;
-    n -= count;
-  }
-  return spec::kKeepAll;  // only if the logits were written to meanwhile
+  const int64_t count = row.kernel.gather(row.reader, row.settings, row.max, spec::value_of_key(key), limit, b, b + 1,
+                                          row.scratch);
+  if (n < 1 || n > count) return spec::kKeepAll;  // only if the logits were written to meanwhile
+  return row.scratch.candidates[n - 1].order;
+}
+
+// The same in the whole row, which has as many.
+uint64_t nth_of_key(const Row& row, uint32_t key, int64_t n) {
+  const uint32_t* const counts = count_ties(row, key);
+  int64_t b = 0;
+  for (; b + 1 < row.blocks && n > counts[b]; ++b) n -= counts[b];
+  return nth_in_block(row, key, b, n);
 }
 
 // R4.1
@@ -105,18 +99,23 @@ uint64_t cut_top_k(const Row& row) {
     if (t.value > -__builtin_inff() && t.blocks <= 2 * k + 64)
       return with_ties(row, select_rank(c, row.gather(t.value), k));
   }
-  const auto reaches = [&](float value) {
-    const int64_t count = row.kernel.count(row.reader, value, row.scratch);
-    return Reached{count >= k, count, static_cast<double>(count) + 0.5};
+  const auto reaches = [&](uint32_t key) {
+    const int64_t count = row.kernel.count(row.reader, spec::value_of_key(key), row.scratch);
+    return Reached{count >= k, count};
   };
-  const uint32_t lowest = spec::kKeyNegInf + 1;
-  const Reached all = reaches(spec::value_of_key(lowest));
+  const Reached all = reaches(spec::kKeyNegInf + 1);
   if (!all.enough) return spec::kKeepAll;
-  const Interval in = narrow({{lowest, all.count, all.level}, {above_row(row), 0, 0.5}, few_tokens(row)},
-                             static_cast<double>(k), reaches);
-  const int64_t rest = k - in.high.count;
-  if (in.one_key()) return with_ties(row, nth_of_key(row, in.low.key, rest));
-  return with_ties(row, select_rank(c, row.gather(spec::value_of_key(in.low.key), limit_of(row, in)), rest));
+  Interval in = whole_row(row, spec::kKeyNegInf + 1, all.count);
+  for (const double sigmas : {2.0, 8.0}) {
+    if (in.small()) break;
+    const Bracket about = bracket_of_count(row, static_cast<double>(k) / static_cast<double>(all.count), sigmas);
+    step(in, about.low, reaches);
+    step(in, about.high, reaches);
+  }
+  halve(in, reaches);
+  const int64_t rest = k - in.count_high;
+  if (in.one_key()) return with_ties(row, nth_of_key(row, in.low, rest));
+  return with_ties(row, select_rank(c, gather_interval(row, in, in.low), rest));
 }
 
 // A key from which on the tokens reach the target, or `lowest`: those left out weigh less than 2^-octaves each, which
@@ -131,29 +130,53 @@ uint32_t nucleus_bound(const Row& row, uint32_t lowest, uint64_t target) {
   return std::max(lowest, spec::key(static_cast<float>(z / static_cast<double>(row.settings.scale))));
 }
 
-// R4.2 within the prefix that ends with row.last and has the mass row.mass.
-uint64_t cut_top_p(const Row& row) {
-  const uint64_t target = spec::top_p_target(row.settings.top_p, row.mass);
-  const auto left_out = [&](uint64_t mass) { return static_cast<double>(row.mass - mass) + 0.5; };
-  const auto reaches = [&](float value) {
-    const Kept kept = row.keep(std::max(row.last, order_through(value)));
-    return Reached{kept.mass >= target, kept.count, left_out(kept.mass)};
-  };
-  const uint32_t lowest = nucleus_bound(row, spec::key(value_of_order(row.last)), target);
-  const int64_t at_most = row.last == spec::kKeepAll ? row.job.vocab : row.kept.count;
-  Interval in{{lowest, at_most, left_out(target) / 4}, {above_row(row), 0, left_out(0)}, few_tokens(row)};
-  // A nucleus is mostly in few blocks: try some, then more.
-  for (int64_t blocks = 32; blocks < row.blocks && !in.small() && in.low.key == lowest; blocks *= 4)
-    step(in, spec::key(row.threshold(blocks).value), reaches);
-  in = narrow(in, left_out(target), reaches);
-
-  const Kept base = in.high.count ? row.keep(spec::order(in.high.key, 0xFFFFFFFFu)) : Kept{};
+// The last token of the nucleus, which the row then holds, if it is in the interval and not below `low`; else 0.
+uint64_t select_nucleus(Row& row, const Interval& in, uint32_t low, uint64_t target) {
+  if (in.count_high)
+    row.hold(order_through(in.high));
+  else
+    row.hold_nothing();
   Candidate* const c = row.scratch.candidates;
-  int64_t count = row.gather(spec::value_of_key(in.low.key), limit_of(row, in));
-  count = std::remove_if(c, c + count, [&](const Candidate& a) { return a.order < row.last; }) - c;
-  row.kernel.weigh(row.settings, row.max, c, count);
-  const auto select = in.one_key() ? select_mass_of_ties : select_mass;
-  return with_ties(row, select(c, count, base, target, row.scratch));
+  uint64_t last = 0;
+  if (in.one_key()) {
+    Candidate tie{spec::order(in.low, 0), 0, 0};
+    row.kernel.weigh(row.settings, row.max, &tie, 1);
+    const Tie end = extend_by_ties(tie, count_ties(row, in.low), row.blocks, target, row.scratch, row.kept);
+    last = nth_in_block(row, in.low, end.block, end.n);
+  } else {
+    const int64_t gathered = gather_interval(row, in, low);
+    if (gathered > 8 * in.few) return 0;  // an estimate far off
+    const int64_t count = std::remove_if(c, c + gathered, [&](const Candidate& a) { return a.order < row.last; }) - c;
+    row.kernel.weigh(row.settings, row.max, c, count);
+    last = extend_to_mass(c, count, row.blocks, target, row.scratch, row.kept);
+  }
+  if (last) row.held = last;
+  return last;
+}
+
+// R4.2 within the prefix that ends with row.last and has the mass row.mass.
+uint64_t cut_top_p(Row& row) {
+  const uint64_t target = spec::top_p_target(row.settings.top_p, row.mass);
+  const auto reaches = [&](uint32_t key) {
+    const Kept& kept = row.hold(std::max(row.last, order_through(key)));
+    return Reached{kept.mass >= target, kept.count};
+  };
+  const uint32_t lowest = nucleus_bound(row, spec::key_of_order(row.last), target);
+  Interval in = whole_row(row, lowest, row.last == spec::kKeepAll ? row.job.vocab : row.kept.count);
+  // A nucleus is mostly in few blocks: try some, then more.
+  for (int64_t blocks = 32; blocks < row.blocks && in.low == lowest && !in.small(); blocks *= 4)
+    step(in, spec::key(row.threshold(blocks).value), reaches);
+  for (const double sigmas : {2.0, 8.0}) {
+    if (in.small()) break;
+    const Bracket about = bracket_of_mass(row, static_cast<double>(row.mass - target), sigmas);
+    step(in, about.high, reaches);
+    if (in.small()) break;
+    if (in.has_inside(about.low))  // no exact look at the lower end, if what is gathered shows that it is one
+      if (const uint64_t last = select_nucleus(row, in, about.low, target)) return with_ties(row, last);
+    step(in, about.low, reaches);
+  }
+  halve(in, reaches);
+  return with_ties(row, select_nucleus(row, in, in.low, target));
 }
 
 // R4.3: weights are monotone in keys, so the lowest key that passes is found by halving.
@@ -165,7 +188,7 @@ uint64_t cut_min_p(const Row& row) {
     const spec::Weight w = spec::weight(spec::value_of_key(middle), row.settings.scale);
     (spec::passes_min_p(w, top, row.settings.min_p) ? passes : fails) = middle;
   }
-  return spec::order(passes, 0xFFFFFFFFu);
+  return order_through(passes);
 }
 
 }  // namespace
@@ -186,15 +209,11 @@ void cut_row(Row& row) {
   if (!row.is_filtered) return;
   if (by_k) row.last = cut_top_k(row);
   if (by_p) {
-    if (by_k) {
-      row.kept = row.keep(row.last);
-      row.mass = row.kept.mass;
-    }
+    if (by_k) row.mass = row.hold(row.last).mass;
     row.last = cut_top_p(row);
   }
   if (by_min) row.last = std::max(row.last, cut_min_p(row));
-  row.kept = row.keep(row.last);
-  row.mass = row.kept.mass;
+  row.mass = row.hold(row.last).mass;
 }
 
 }  // namespace onedraw::cpu

@@ -148,6 +148,23 @@ static int64_t count(const Reader& reader, float value, const Scratch& scratch) 
   return total;
 }
 
+static void ties(const Reader& reader, const Settings& settings, float row_max, float value, uint32_t* counts,
+                 Scratch& scratch) {
+  alignas(64) float buffer[kBlock];
+  BiasCursor cursor;
+  const int64_t blocks = (reader.vocab + kBlock - 1) / kBlock;
+  const F v = splat(value);
+  memset(counts, 0, static_cast<size_t>(blocks) * sizeof(uint32_t));
+  for_blocks(scratch.block_max, 0, blocks, value, [&](int64_t b) {
+    const float* x = block_values(reader, b, cursor, buffer);
+    for (int i = 0; i < kVectors; ++i) {
+      const F u = load(x + i * kLanes);
+      counts[b] += static_cast<uint32_t>(__builtin_popcount(at_least(u, v) & at_least(v, u)));
+    }
+    scratch.block_below[b] = distance(settings, row_max, scratch.block_max[b]);
+  });
+}
+
 // Which lanes of a block's vectors a cut keeps: values of at least `value`, or above it after the last token's id.
 struct CutLanes {
   float value;

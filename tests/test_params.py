@@ -144,6 +144,32 @@ def test_a_keyword_wins_over_params() -> None:
     assert onedraw.kept_mask(LOGITS, params=[few, few], top_k=[3, 4]).sum(-1).tolist() == [3, 4]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "off"),
+    [
+        ("temperature", 0.2, 1.0),
+        ("top_k", 3, 0),
+        ("top_p", 0.2, 1.0),
+        ("min_p", 0.9, 0.0),
+        ("ties", "keep", "first"),
+        ("stream", 5, 0),
+    ],
+)
+def test_none_leaves_what_params_set_and_the_off_value_does_not(
+    name: str, value: Any, off: Any
+) -> None:
+    logits = torch.arange(3000) // 1500 / 2  # 1500 tokens equal, and as many that are less likely
+    common = {"top_k": 2} if name == "ties" else {}
+    params_ = onedraw.SamplingParams(seed=1, **{**common, name: value})  # type: ignore[arg-type]
+
+    def ask(**keywords: Any) -> list[float]:
+        draw = onedraw.draw(logits, position=0, **keywords)
+        return [draw.token.item(), draw.num_kept.item(), draw.logprob.item()]
+
+    assert ask(params=params_, **{name: None}) == ask(params=params_)
+    assert ask(params=params_, **{name: off}) == ask(seed=1, **common) != ask(params=params_)
+
+
 def test_one_params_a_row(kernel: str) -> None:
     rows = [onedraw.SamplingParams(temperature=0), onedraw.SamplingParams(top_p=0.5, min_p=0.1)]
     got = onedraw.probs(LOGITS, params=rows)

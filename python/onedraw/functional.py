@@ -84,7 +84,9 @@ def sample(
         Added to the logits: {token id: value} for all rows, a list with one (or None) a row, or a
         tensor [V], or one a row.
     params : SamplingParams, or a list of them with one a row, optional
-        What is not given as a keyword is taken from here.
+        What is not given as a keyword is taken from here. None is "not given", and turns off
+        nothing that is set here; a parameter's own off value does: temperature=1.0, top_k=0,
+        top_p=1.0, min_p=0.0, ties="first", stream=0.
     keepdim : bool
         Give [..., 1].
     bad_token : int

@@ -49,7 +49,7 @@ class Sampler:
     ----------
     temperature, top_k, top_p, min_p, ties, seed, stream, params, allowed, logit_bias, bad_token
         As in `sample`, each a number or one a row; copied, so that a later change to a tensor
-        given here changes nothing. A keyword wins over `params`.
+        given here changes nothing. A keyword wins over `params`, None being "not given".
     position : int, or list or Tensor [B]
         The index of the first token to be drawn in its request: the length of its prompt.
     generator : torch.Generator, optional

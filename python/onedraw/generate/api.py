@@ -128,8 +128,8 @@ def generate(
     Notes
     -----
     For a Hugging Face model an explicit argument wins over what the checkpoint's generation config sets
-    explicitly, which wins over off; defaults of the config's class (top_k=50) are not taken. The details
-    say what was used.
+    explicitly, which wins over off; defaults of the config's class (top_k=50) are not taken. None is "not
+    given": top_k=0, say, turns off what `params` or the checkpoint sets. The details say what was used.
 
     The tokens are a function of the logits, the parameters, seed, stream and position (the index of the
     token in its request, prompt included, padding not). So a request's text does not depend on its batch

@@ -43,6 +43,12 @@ def test_a_bare_seed_gives_each_row_its_stream(kernel: str) -> None:
     assert got.tolist() == [drawn(3, 10 + row, 2) for row in range(5)]
     got = onedraw.sample(FLAT.expand(5, 1000), seed=3, position=2)
     assert got.tolist() == [drawn(3, row, 2) for row in range(5)]
+    got = onedraw.sample(FLAT.expand(2, 3, 1000), seed=3, stream=10, position=2)
+    assert got.tolist() == [[drawn(3, 10 + b, 2 + t) for t in range(3)] for b in range(2)]
+    for sampler in (onedraw.Sampler(seed=3, stream=10, position=2), onedraw.Sampler(seed=3)):
+        first = (10, 2) if sampler.position else (0, 0)
+        got = sampler(FLAT.expand(4, 1000))
+        assert got.tolist() == [drawn(3, first[0] + row, first[1]) for row in range(4)]
 
 
 def test_seeds_or_streams_of_rows_are_read_as_they_are(kernel: str) -> None:

@@ -68,8 +68,10 @@ def sample(
         Of tokens as likely as the last one kept by top-k or top-p: keep those of lower id up to
         the cut (None, "first"), or all of them, as Hugging Face and vLLM do at k.
     seed : int, optional
-        In [-2^63, 2^64 - 1]. One number gives row r the stream `stream` + r; one a row (see
-        `seeds`) makes a row's token independent of its place in the batch. Needs `position`.
+        In [-2^63, 2^64 - 1]. Needs `position`. One a row (see `seeds`) makes a row's token
+        independent of its place in the batch. One number, a bare int, gives row r the stream r
+        (`stream` + r, if `stream` is one number, too), and promises nothing for another layout of
+        the batch; if `stream` has one a row, these are read as they are.
     stream : int, optional
         In [0, 2^32 - 1], 0 if not given: sample j of one request draws from stream j. Needs `seed`.
     position : int, optional

@@ -89,6 +89,66 @@ def test_a_job_in_use_by_another_thread_is_refused_or_done():
     assert all("each thread needs its own" in text for text in refused)
 
 
+ROW = torch.tensor([0.5, 2.0, 1.0])
+
+
+def of_weights(**set_to):
+    job = _core.Job()
+    job.weights = True
+    job.output("token", torch.zeros(1, dtype=torch.int64))
+    for name, value in set_to.items():
+        job.set(name, value)
+    return job
+
+
+@pytest.mark.parametrize("form", ["all", "rows"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("temperature", 0.0), ("temperature", 0.5), ("top_k", 2), ("top_p", 0.5), ("min_p", 0.1)],
+)
+def test_filters_of_weights_are_refused(name, value, form):
+    with pytest.raises(ValueError, match=f"internal: weights have no .*{name}"):
+        of_weights(**{name: value if form == "all" else torch.tensor([value])}).run(ROW)
+    off = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}[name]
+    of_weights(**{name: off}).run(ROW)
+
+
+def test_a_bias_of_weights_is_refused():
+    dense, sparse = of_weights(), of_weights()
+    dense.bias(torch.zeros(3))
+    sparse.bias_sparse(torch.tensor([0, 1]), torch.tensor([2]), torch.tensor([1.0]))
+    for job in (dense, sparse):
+        with pytest.raises(ValueError, match="internal: weights have no bias"):
+            job.run(ROW)
+    dense.bias(None)
+    dense.run(ROW)
+
+
+OF_LOGITS = ["logprob", "raw_logprob", "kept_mass", "entropy", "probs", "top_token", "top_logprob"]
+
+
+@pytest.mark.parametrize("name", OF_LOGITS)
+def test_what_only_logits_have_is_refused_for_weights(name):
+    job = of_weights()
+    dtype = torch.int64 if name == "top_token" else torch.float32
+    job.output(name, torch.zeros(3 if name == "probs" else 1, dtype=dtype))
+    with pytest.raises(ValueError, match=r"weights have no (logprobs|kept_mass, entropy)"):
+        job.run(ROW)
+    job.output(name, None)
+    job.output("status", torch.zeros(1, dtype=torch.int32))
+    job.run(ROW)
+
+
+@pytest.mark.parametrize("name", ["logprob", "raw_logprob", "rank"])
+def test_what_is_told_of_a_token_needs_the_token(name):
+    job = _core.Job()
+    job.output(name, torch.zeros(1, dtype=torch.int64 if name == "rank" else torch.float32))
+    with pytest.raises(ValueError, match="internal: logprob, raw_logprob and rank need a token"):
+        job.run(ROW)
+    job.output("token", torch.zeros(1, dtype=torch.int64))
+    job.run(ROW)
+
+
 def test_greedy_without_replacement_has_one_token():
     for kernel in [k["name"] for k in _core.kernels() if k["supported"]]:
         _core.set_kernel(kernel)

@@ -202,6 +202,17 @@ void PyJob::output(const std::string& name, py::object tensor) {
     outputs_[name] = std::move(t);
 }
 
+// R2.5: of given weights there are tokens, by no filter, and nothing that only logits have.
+void PyJob::check_weights(const Job& j) const {
+  require(!j.bias && !j.bias_offsets, "weights have no bias");
+  require(!j.logprob && !j.raw_logprob && !j.top_token && !j.top_logprob, "weights have no logprobs");
+  require(!j.kept_mass && !j.entropy && !j.probs, "weights have no kept_mass, entropy or probs");
+  for (int64_t b = 0; b < j.batch; ++b) {
+    require(j.temperature.at(b) == 1, "weights have no temperature");
+    require(j.top_k.at(b) < 1 && j.top_p.at(b) == 1 && j.min_p.at(b) == 0, "weights have no top_k, top_p or min_p");
+  }
+}
+
 void PyJob::check(const Job& j) const {
   const int64_t rows = j.batch * j.steps;
   require(j.vocab >= 1 && j.vocab <= kMaxVocab, "the vocabulary is not in [1, 2^22]");
@@ -211,6 +222,7 @@ void PyJob::check(const Job& j) const {
       require(t.shape[0] == j.batch,
               name + " has " + std::to_string(t.shape[0]) + " values for " + std::to_string(j.batch) + " requests");
   require(j.token || j.replacement, "a draw without replacement has no token to write");
+  require(j.token || (!j.logprob && !j.raw_logprob && !j.rank), "logprob, raw_logprob and rank need a token");
   require(j.bad_token >= 0 && j.bad_token < j.vocab, "bad_token is not in the vocabulary");
   if (j.mask == Mask::bools) require(mask_columns_ == j.vocab, "allowed has another width than the logits");
   if (j.mask == Mask::bits) require(mask_columns_ >= j.vocab, "the bitmask is narrower than the logits");
@@ -235,6 +247,7 @@ void PyJob::check(const Job& j) const {
     require(p > 0 && p <= 1, "top_p out of range");
     require(q >= 0 && q <= 1, "min_p out of range");
   }
+  if (j.weights) check_weights(j);
 }
 
 void PyJob::run(py::object logits) const {

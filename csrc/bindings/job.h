@@ -35,6 +35,7 @@ class PyJob {
   template <class T>
   void set_per_row(PerRow<T>& field, const std::string& name, py::object value);
   void check(const Job& job) const;
+  void check_weights(const Job& job) const;
   void require_idle() const;
 
   // While a kernel reads what inputs_ and outputs_ keep alive, with the interpreter's lock released, nothing may

@@ -10,8 +10,15 @@ namespace {
 
 constexpr int64_t kMaxVocab = int64_t{1} << 22;
 
+[[noreturn]] void fail(const std::string& message) { throw py::value_error("internal: " + message); }
+
 void require(bool fine, const std::string& message) {
-  if (!fine) throw py::value_error("internal: " + message);
+  if (!fine) fail(message);
+}
+
+// What is checked in each run makes no string where all is well.
+void require(bool fine, const char* message) {
+  if (!fine) fail(message);
 }
 
 void require_cpu(const Tensor& t, const std::string& name) {
@@ -218,9 +225,8 @@ void PyJob::check(const Job& j) const {
   require(j.vocab >= 1 && j.vocab <= kMaxVocab, "the vocabulary is not in [1, 2^22]");
   require(j.num_samples >= 1 && j.num_samples <= (1 << 24), "num_samples is not in [1, 2^24]");
   for (const auto& [name, t] : inputs_)
-    if (t.shape.size() == 1 && name != "allowed" && name.rfind("bias", 0) != 0)
-      require(t.shape[0] == j.batch,
-              name + " has " + std::to_string(t.shape[0]) + " values for " + std::to_string(j.batch) + " requests");
+    if (t.shape.size() == 1 && name != "allowed" && name.rfind("bias", 0) != 0 && t.shape[0] != j.batch)
+      fail(name + " has " + std::to_string(t.shape[0]) + " values for " + std::to_string(j.batch) + " requests");
   require(j.token || j.replacement, "a draw without replacement has no token to write");
   require(j.token || (!j.logprob && !j.raw_logprob && !j.rank), "logprob, raw_logprob and rank need a token");
   require(j.bad_token >= 0 && j.bad_token < j.vocab, "bad_token is not in the vocabulary");
@@ -238,8 +244,8 @@ void PyJob::check(const Job& j) const {
     if (name == "token") each = j.num_samples;
     if (name == "kept" || name == "probs") each = j.vocab;
     if (name == "top_token" || name == "top_logprob") each = j.num_top;
-    require(t.size() == rows * each,
-            name + " has " + std::to_string(t.size()) + " elements for " + std::to_string(rows * each));
+    if (t.size() != rows * each)
+      fail(name + " has " + std::to_string(t.size()) + " elements for " + std::to_string(rows * each));
   }
   for (int64_t b = 0; b < j.batch; ++b) {
     const float temperature = j.temperature.at(b), p = j.top_p.at(b), q = j.min_p.at(b);

@@ -3,6 +3,8 @@
 import doctest
 import importlib
 import pkgutil
+import re
+from pathlib import Path
 
 import pytest
 
@@ -23,12 +25,28 @@ def test_examples(name):
     assert result.failed == 0
 
 
-def test_there_are_examples():
-    finder = doctest.DocTestFinder(exclude_empty=True)
-    found = [
-        test.name
-        for name in MODULES
-        for test in finder.find(importlib.import_module(name))
-        if test.examples
-    ]
-    assert len(found) >= 10, found
+@pytest.mark.parametrize("name", MODULES)
+def test_every_prompt_is_an_example(name):
+    """What looks like an example in the source is one that the test above runs."""
+    module = importlib.import_module(name)
+    source = Path(module.__file__).read_text(encoding="utf-8")
+    prompts = re.findall(r"^ *>>> ", source, re.MULTILINE)
+    found = doctest.DocTestFinder().find(module)
+    assert sum(len(test.examples) for test in found) == len(prompts)
+
+
+def test_every_file_with_a_prompt_is_a_module():
+    files = {importlib.import_module(name).__file__ for name in MODULES}
+    package = Path(onedraw.__file__).parent
+    with_prompts = {
+        str(file)
+        for file in package.rglob("*.py*")
+        if file.suffix in (".py", ".pyi") and ">>> " in file.read_text(encoding="utf-8")
+    }
+    assert len(with_prompts) >= 10
+    assert with_prompts <= files
+
+
+def test_pytest_does_not_run_them_once_more(pytestconfig):
+    assert not pytestconfig.getoption("doctestmodules")
+    assert "python/onedraw" not in pytestconfig.getini("testpaths")

@@ -59,12 +59,21 @@ class PrefixMass {
 }  // namespace
 
 uint64_t select_rank(Candidate* c, int64_t count, int64_t n) {
+  if (count < n) return spec::kKeepAll;  // only if the logits were written to meanwhile
   std::nth_element(c, c + (n - 1), c + count, is_earlier);
   return c[n - 1].order;
 }
 
 void sort_first(Candidate* c, int64_t count, int64_t n) {
   std::partial_sort(c, c + std::min(n, count), c + count, is_earlier);
+}
+
+Kept keep_candidates(const Candidate* c, int64_t count, Scratch& scratch) {
+  PrefixMass mass(scratch, {});
+  for (int64_t i = 0; i < count; ++i) mass.add(c[i]);
+  return mass.racers(count, [&](auto emit) {
+    for (int64_t i = 0; i < count; ++i) emit(block_of(c[i]));
+  });
 }
 
 uint64_t extend_to_mass(Candidate* c, int64_t count, int64_t blocks, uint64_t target, Scratch& scratch, Kept& kept) {

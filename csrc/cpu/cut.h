@@ -49,6 +49,9 @@ Prefix select(Candidate* c, int64_t count, Mass& mass, uint64_t target) {
   return {mass.total < target || low == 0 ? 0 : c[low - 1].order, low};
 }
 
+// Candidates that are a prefix of the order of tokens, as racers in scratch.
+Kept keep_candidates(const Candidate* c, int64_t count, Scratch& scratch);
+
 // Extends what is kept (a prefix of the order of tokens, its racers in scratch) by candidates, which are all those
 // that follow, until its mass reaches the target. Returns the last token; 0 if all are not enough, and then kept and
 // racers are what they were.

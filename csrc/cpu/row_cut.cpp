@@ -91,13 +91,17 @@ uint64_t nth_of_key(const Row& row, uint32_t key, int64_t n) {
 }
 
 // R4.1
-uint64_t cut_top_k(const Row& row) {
+uint64_t cut_top_k(Row& row) {
   const int64_t k = row.settings.top_k;
   Candidate* const c = row.scratch.candidates;
-  if (k <= row.blocks / 4) {
+  if (k <= row.blocks - row.blocks / 8) {
     const Threshold t = row.threshold(k);
-    if (t.value > -__builtin_inff() && t.blocks <= 2 * k + 64)
-      return with_ties(row, select_rank(c, row.gather(t.value), k));
+    if (t.value > -__builtin_inff() && t.blocks <= 2 * k + 64) {
+      row.held = select_rank(c, row.gather(t.value), k);
+      row.kernel.weigh(row.settings, row.max, c, k);
+      row.kept = keep_candidates(c, k, row.scratch);
+      return with_ties(row, row.held);
+    }
   }
   const auto reaches = [&](uint32_t key) {
     const int64_t count = row.kernel.count(row.reader, spec::value_of_key(key), row.scratch);

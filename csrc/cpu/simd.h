@@ -131,9 +131,30 @@ static inline F each(Body body) {
   for (int i = 0; i < kLanes; ++i) r[i] = body(i);
   return r;
 }
+#if defined(__FMA__) || defined(__aarch64__)
 static inline F fma(F a, F b, F c) {
   return each([&](int i) { return spec::fma(a[i], b[i], c[i]); });
 }
+#else
+#define ONEDRAW_NO_FMA
+typedef double D __attribute__((vector_size(8 * kLanes)));
+typedef int64_t L __attribute__((vector_size(8 * kLanes)));
+static inline D splat(double x) { return x - D{}; }
+static inline D widen(F x) { return __builtin_convertvector(x, D); }
+static inline F narrow(D x) { return __builtin_convertvector(x, F); }
+
+// spec::fma in vectors.
+static inline F fma(F a, F b, F c) {
+  const D product = widen(a) * widen(b), addend = widen(c);
+  const D sum = product + addend;
+  const D back = sum - product;
+  const D lost = (product - (sum - back)) + (addend - back);
+  const L bits = reinterpret_cast<L>(sum);
+  const L outward = ((bits ^ reinterpret_cast<L>(lost)) >> 63) | 1;  // 1 if the exact sum is further from 0, else -1
+  const L is_even = (bits & 1) - 1;
+  return narrow(reinterpret_cast<D>(bits + (outward & is_even & (lost != 0))));
+}
+#endif
 static inline F max(F a, F b) { return a > b ? a : b; }
 static inline U shr(U x, U n) {
   U r;

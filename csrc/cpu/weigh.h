@@ -26,6 +26,26 @@ struct VectorWeight {
   U mantissa;  // bits of p in [1, 2): m is its low 23 bits and the hidden one
 };
 
+#if defined(ONEDRAW_NO_FMA)
+
+// In float64 a product of two float32 is exact, and for every value that has a weight so is each sum here: its bits
+// span 51 at most, since a is a multiple of 2^-23 and p of 2^-33. The conversion to float32 is the one rounding.
+static inline VectorWeight weigh(F x, F scale) {
+  const D magic = splat(0x1.8p52);
+  const D z = widen(x) * widen(scale);
+  const D n = (z + magic) - magic;
+  const F middle = splat(1.5f);
+  const D a = widen((narrow(z - n) + middle) - middle);
+  D p = splat(double{spec::kC5});
+  p = widen(narrow(p * a + splat(double{spec::kC4})));
+  p = widen(narrow(p * a + splat(double{spec::kC3})));
+  p = widen(narrow(p * a + splat(double{spec::kC2})));
+  p = widen(narrow(p * a + splat(double{spec::kC1})));
+  return {bits_of(narrow(n + splat(double{kMagic}))), bits_of(narrow(p * a + splat(double{spec::kC0})))};
+}
+
+#else
+
 static inline VectorWeight weigh(F x, F scale) {
   const F magic = splat(kMagic), middle = splat(1.5f);
   const F h = fma(x, scale, magic);
@@ -39,5 +59,7 @@ static inline VectorWeight weigh(F x, F scale) {
   p = fma(p, a, splat(spec::kC0));
   return {bits_of(h), bits_of(p)};
 }
+
+#endif
 
 }  // namespace onedraw::cpu::ONEDRAW_TARGET

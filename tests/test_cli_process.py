@@ -90,6 +90,43 @@ def test_a_closed_pipe_is_quiet(folder):
     assert err == ""
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("info",),
+        ("info", "--help"),
+        ("--version",),
+        ("inspect", "a"),
+        ("bench", "--seconds", "0.01", "--json"),
+    ],
+    ids=" ".join,
+)
+def test_every_command_is_quiet_where_nobody_reads(folder, words):
+    if words[0] == "inspect":
+        words += ("--model", folder)
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "onedraw", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env=dict(os.environ, PYTHONUNBUFFERED=""),
+        timeout=120,
+    )
+    os.close(writer)
+    assert done.stderr == b""
+    assert done.returncode in (1, 141)
+
+
+def test_an_output_that_is_closed_from_the_start(folder):
+    command = [sys.executable, "-m", "onedraw", "inspect", "a", "--model", folder]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *command], capture_output=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_without_typer_the_extra_is_named(tmp_path):
     process = start("generate", "a", **hidden(tmp_path, "typer"))
     out, err = process.communicate(timeout=60)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 # Not `from onedraw import info`: where torch is missing, any name of the package raises.
+from onedraw.info import PIPE_CLOSED, drop_output
 from onedraw.info import main as describe
 
 __all__ = ["main"]
@@ -28,9 +31,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         The exit status: 0 done, 1 it could not be done, 2 the command line is wrong, 130 interrupted,
-        141 the reader of the output went away.
+        141 (1 from a help text) the reader of the output went away.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
+    try:
+        status = _run(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        drop_output()
+        return PIPE_CLOSED
+    return status
+
+
+def _run(words: list[str]) -> int:
     if words[:1] == ["info"]:  # must work where nothing else does
         try:
             return describe(words[1:], program="onedraw info")

@@ -19,7 +19,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["collect", "main", "render"]
+__all__ = ["PIPE_CLOSED", "collect", "drop_output", "main", "render"]
+
+PIPE_CLOSED = 128 + 13  # as a shell reports a process that SIGPIPE ended
 
 Report = dict[str, Any]
 
@@ -273,8 +275,19 @@ def render(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def drop_output() -> None:
+    """Where a reader has gone, let what is still buffered go nowhere, with no word at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
 def main(arguments: Sequence[str] | None = None, program: str = "python -m onedraw.info") -> int:
-    """Print the report; the exit status is 0 if the extension loads, else 1."""
+    """Print the report; the exit status is 0 if the extension loads, else 1; 141 if nobody reads."""
     parser = argparse.ArgumentParser(
         prog=program, description="Describe this installation of onedraw, for a bug report."
     )
@@ -283,8 +296,9 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m onedr
     report = collect()
     try:
         print(json.dumps(report, indent=2) if options.json else render(report), flush=True)
-    except BrokenPipeError:  # whoever reads has enough: say nothing, not even at the end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        drop_output()
+        return PIPE_CLOSED
     return 1 if "error" in report["kernels"] else 0
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from collections.abc import Callable
 from typing import ParamSpec
 
 import typer
 
-__all__ = ["INTERRUPTED", "PIPE_CLOSED", "CommandError", "mannered"]
+from onedraw.info import PIPE_CLOSED, drop_output
+
+__all__ = ["INTERRUPTED", "CommandError", "mannered"]
 
 INTERRUPTED = 128 + 2  # as a shell reports a process that SIGINT ended
-PIPE_CLOSED = 128 + 13  # and SIGPIPE
 
 P = ParamSpec("P")
 
@@ -43,14 +43,7 @@ def mannered(command: Callable[P, None]) -> Callable[P, None]:
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            _drop_output()
+            drop_output()
             raise typer.Exit(PIPE_CLOSED) from None
 
     return run
-
-
-def _drop_output() -> None:
-    """Let what is still buffered go nowhere, so that the interpreter's last flush says nothing."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
-    os.close(devnull)

@@ -5,8 +5,16 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <memory>
 #include <new>
 #include <vector>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
 
 #include "fpenv.h"
 #include "kernel.h"
@@ -18,11 +26,19 @@ ONEDRAW_KERNELS(ONEDRAW_DECLARE)
 
 namespace {
 
+#if defined(__x86_64__)
+// Not every compiler's __builtin_cpu_supports knows it.
+bool has_f16c() {
+  unsigned a, b, c, d;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 bool supports(const char* name) {
   const auto is = [&](const char* other) { return __builtin_strcmp(name, other) == 0; };
 #if defined(__x86_64__)
   if (is("avx2"))
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c() &&
            __builtin_cpu_supports("bmi2");
   if (is("avx512"))
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -62,14 +78,26 @@ constexpr int64_t kGroup = 64;  // arrays of blocks are padded to this
 
 int64_t blocks_of(int64_t vocab) { return (vocab + spec::kBlock - 1) / spec::kBlock; }
 
+// Between the arrays of a scratch, so that the address sanitizer sees who leaves one.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr size_t kGap = 64;
+void forbid(char* p, size_t size) { __asan_poison_memory_region(p, size); }
+void permit(char* p, size_t size) { __asan_unpoison_memory_region(p, size); }
+#else
+constexpr size_t kGap = 0;
+void forbid(char*, size_t) {}
+void permit(char*, size_t) {}
+#endif
+
 // The scratch of one row, in one allocation that is kept by its thread for the next call.
 class Arena {
  public:
   Scratch scratch(int64_t vocab) {
     const size_t blocks = padded(blocks_of(vocab));
     const size_t tokens = blocks * spec::kBlock;
-    const size_t bytes = blocks * (4 + 8 + 4 + 4 + 8 + 4 + 8 + 4 + 4) + tokens * sizeof(Candidate);
+    const size_t bytes = blocks * (4 + 8 + 4 + 4 + 8 + 4 + 8 + 4 + 4) + tokens * sizeof(Candidate) + 10 * kGap;
     if (bytes > size_) {
+      permit(memory_, size_);
       std::free(memory_);
       size_ = blocks_ = 0;
       memory_ = static_cast<char*>(std::aligned_alloc(64, bytes));
@@ -78,9 +106,12 @@ class Arena {
     }
     Scratch s{};
     char* p = memory_;
+    permit(p, size_);
     const auto take = [&](auto*& pointer, size_t count) {
       pointer = reinterpret_cast<std::remove_reference_t<decltype(pointer)>>(p);
       p += count * sizeof(*pointer);
+      forbid(p, kGap);
+      p += kGap;
     };
     take(s.block_max, blocks);
     take(s.block_mass, blocks);
@@ -101,7 +132,10 @@ class Arena {
   Arena() = default;
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
-  ~Arena() { std::free(memory_); }
+  ~Arena() {
+    permit(memory_, size_);
+    std::free(memory_);
+  }
 
  private:
   static size_t padded(int64_t n) { return static_cast<size_t>((n + kGroup - 1) / kGroup * kGroup); }
@@ -136,9 +170,12 @@ void run_row(const Kernel& kernel, const Job& job, int64_t row, Scratch& scratch
 
 // Few rows: the parts of each are scanned by several threads, then each row is finished by one.
 void run_split(std::atomic<bool>& failed, const Kernel& kernel, const Job& job, int64_t rows, int threads) {
-  std::vector<Arena> arenas(static_cast<size_t>(rows));
+  thread_local std::vector<std::unique_ptr<Arena>> arenas;  // of the caller: fewer than it has threads
   std::vector<Scratch> scratch;
-  for (Arena& arena : arenas) scratch.push_back(arena.scratch(job.vocab));
+  for (size_t row = 0; row < static_cast<size_t>(rows); ++row) {
+    if (row == arenas.size()) arenas.push_back(std::make_unique<Arena>());
+    scratch.push_back(arenas[row]->scratch(job.vocab));
+  }
   const int64_t blocks = blocks_of(job.vocab);
   const int64_t parts = (threads + rows - 1) / rows;
 #pragma omp parallel num_threads(threads)

@@ -21,8 +21,8 @@ Sample sample_tokens(const Row& row) {
   Scratch rest = row.scratch;
   for (int64_t i = 0; i < blocks; ++i) {
     const int64_t b = (2 * i + 1) * row.blocks / (2 * blocks);
-    rest.candidates += row.kernel.gather(row.reader, row.settings, row.max, -__builtin_inff(), __builtin_nanf(""), b,
-                                         b + 1, rest);
+    rest.candidates +=
+        row.kernel.gather(row.reader, row.settings, row.max, -__builtin_inff(), __builtin_nanf(""), b, b + 1, rest);
   }
   Candidate* const c = row.scratch.candidates;
   const auto is_behind = [&](const Candidate& a) { return a.order < row.last; };
@@ -41,22 +41,24 @@ struct SumOfWeights {
   void remove(const Candidate& c) { total -= weight(c); }
 };
 
-// The candidates in [c, c + count) at which the sum reaches `wanted`, give or take `margin`.
+// The candidates at which the sum, of `all` in the end, reaches `wanted`, give or take its spread.
 Bracket bracket(Candidate* c, int64_t count, double wanted, double all, double spread, double sigmas) {
   Bracket found{0, spec::kKeyNaN};
+  if (all < 1) return found;
   SumOfWeights sum;
-  const Prefix middle = select(c, count, sum, static_cast<uint64_t>(std::clamp(wanted, 1.0, all)));
-  if (middle.count == 0) return found;
+  const auto target = [&](double mass) { return static_cast<uint64_t>(std::clamp(mass, 1.0, all)); };
+  const Prefix middle = select(c, count, sum, target(wanted));
+  if (middle.last == 0) return found;
   // A sum of weights up to w that is `spread` on average has a variance of w * spread or less.
   const double w = static_cast<double>(SumOfWeights::weight(c[middle.count - 1]));
   const double margin = sigmas * std::sqrt(w * spread) + 3 * w;
   if (wanted + margin < all) {
-    const Prefix low = select(c + middle.count, count - middle.count, sum, static_cast<uint64_t>(wanted + margin));
+    const Prefix low = select(c + middle.count, count - middle.count, sum, target(wanted + margin));
     if (low.last) found.low = spec::key_of_order(low.last);
   }
   if (wanted - margin >= 1) {
     SumOfWeights above;
-    const Prefix high = select(c, middle.count, above, static_cast<uint64_t>(wanted - margin));
+    const Prefix high = select(c, middle.count, above, target(wanted - margin));
     if (high.last) found.high = spec::key_of_order(high.last) + 1;
   }
   return found;

@@ -14,10 +14,10 @@ namespace onedraw::cpu {
 
 extern const Kernel ONEDRAW_JOIN(kKernel_, ONEDRAW_TARGET);
 const Kernel ONEDRAW_JOIN(kKernel_, ONEDRAW_TARGET) = {
-    ONEDRAW_STRING(ONEDRAW_TARGET), ONEDRAW_TARGET::scan,         ONEDRAW_TARGET::align,
-    ONEDRAW_TARGET::threshold,      ONEDRAW_TARGET::gather,       ONEDRAW_TARGET::weigh_candidates,
-    ONEDRAW_TARGET::keep,           ONEDRAW_TARGET::count,        ONEDRAW_TARGET::ties,
-    ONEDRAW_TARGET::race,           ONEDRAW_TARGET::scores,       ONEDRAW_TARGET::count_before,
+    ONEDRAW_STRING(ONEDRAW_TARGET), ONEDRAW_TARGET::scan,   ONEDRAW_TARGET::align,
+    ONEDRAW_TARGET::threshold,      ONEDRAW_TARGET::gather, ONEDRAW_TARGET::weigh_candidates,
+    ONEDRAW_TARGET::keep,           ONEDRAW_TARGET::count,  ONEDRAW_TARGET::ties,
+    ONEDRAW_TARGET::race,           ONEDRAW_TARGET::scores, ONEDRAW_TARGET::count_before,
     ONEDRAW_TARGET::floor,
 };
 

@@ -85,7 +85,7 @@ template <bool odd>
 static inline F every_other(F a, F b) {
   I index;
   for (int i = 0; i < kLanes; ++i) index[i] = 2 * i + odd;
-  return __builtin_shuffle(a, b, index);
+  return shuffle(a, b, index);
 }
 
 // The arrays behind `racers` are padded to a multiple of 2 * kLanes where its ids are 0, 1, 2, ..., else to kLanes.

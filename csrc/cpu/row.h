@@ -15,9 +15,9 @@ struct Row {
   int64_t blocks;
   float max;
 
-  bool is_filtered;   // else every candidate is kept, and what races are the scanned block masses
-  uint64_t last;      // the last kept token in the order of tokens; kKeepAll where not filtered
-  uint64_t held;      // kept and scratch's racers describe the prefix that ends with this token; 0: nothing
+  bool is_filtered;  // else every candidate is kept, and what races are the scanned block masses
+  uint64_t last;     // the last kept token in the order of tokens; kKeepAll where not filtered
+  uint64_t held;     // kept and scratch's racers describe the prefix that ends with this token; 0: nothing
   Kept kept;
   uint64_t mass;      // of what is kept
   uint64_t mass_all;  // of all candidates, where masses were scanned

@@ -76,8 +76,8 @@ const uint32_t* count_ties(const Row& row, uint32_t key) {
 // The n-th (from 1) by id of the tokens of this key in block b.
 uint64_t nth_in_block(const Row& row, uint32_t key, int64_t b, int64_t n) {
   const float limit = key < spec::kKeyPosInf ? spec::value_of_key(key + 1) : __builtin_nanf("");
-  const int64_t count = row.kernel.gather(row.reader, row.settings, row.max, spec::value_of_key(key), limit, b, b + 1,
-                                          row.scratch);
+  const int64_t count =
+      row.kernel.gather(row.reader, row.settings, row.max, spec::value_of_key(key), limit, b, b + 1, row.scratch);
   if (n < 1 || n > count) return spec::kKeepAll;  // only if the logits were written to meanwhile
   return row.scratch.candidates[n - 1].order;
 }
@@ -134,8 +134,9 @@ uint32_t nucleus_bound(const Row& row, uint32_t lowest, uint64_t target) {
   return std::max(lowest, spec::key(static_cast<float>(z / static_cast<double>(row.settings.scale))));
 }
 
-// The last token of the nucleus, which the row then holds, if it is in the interval and not below `low`; else 0.
-uint64_t select_nucleus(Row& row, const Interval& in, uint32_t low, uint64_t target) {
+// The last token of the nucleus, which the row then holds, if it is in the interval, not below `low`, and no more than
+// so many tokens are to be selected among; else 0.
+uint64_t select_nucleus(Row& row, const Interval& in, uint32_t low, uint64_t target, int64_t most = INT64_MAX) {
   if (in.count_high)
     row.hold(order_through(in.high));
   else
@@ -149,7 +150,7 @@ uint64_t select_nucleus(Row& row, const Interval& in, uint32_t low, uint64_t tar
     last = nth_in_block(row, in.low, end.block, end.n);
   } else {
     const int64_t gathered = gather_interval(row, in, low);
-    if (gathered > 8 * in.few) return 0;  // an estimate far off
+    if (gathered > most) return 0;
     const int64_t count = std::remove_if(c, c + gathered, [&](const Candidate& a) { return a.order < row.last; }) - c;
     row.kernel.weigh(row.settings, row.max, c, count);
     last = extend_to_mass(c, count, row.blocks, target, row.scratch, row.kept);
@@ -176,7 +177,7 @@ uint64_t cut_top_p(Row& row) {
     step(in, about.high, reaches);
     if (in.small()) break;
     if (in.has_inside(about.low))  // no exact look at the lower end, if what is gathered shows that it is one
-      if (const uint64_t last = select_nucleus(row, in, about.low, target)) return with_ties(row, last);
+      if (const uint64_t last = select_nucleus(row, in, about.low, target, 8 * in.few)) return with_ties(row, last);
     step(in, about.low, reaches);
   }
   halve(in, reaches);

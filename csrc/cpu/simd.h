@@ -203,7 +203,18 @@ static inline F load_bfloat16(const uint16_t* p) {
 
 #endif
 
-// Indices for __builtin_shuffle of two vectors: in each group of 2 * half lanes, the `upper` halves of a's group and
+// Lane i of the result is lane index[i] of a and b, one after the other; the compiler knows the index.
+static inline F shuffle(F a, F b, I index) {
+#if defined(__clang__)
+  F r;
+  for (int i = 0; i < kLanes; ++i) r[i] = index[i] < kLanes ? a[index[i]] : b[index[i] - kLanes];
+  return r;
+#else
+  return __builtin_shuffle(a, b, index);
+#endif
+}
+
+// Indices for a shuffle of two vectors: in each group of 2 * half lanes, the `upper` halves of a's group and
 // of b's, one after the other.
 template <int half, bool upper>
 static inline I halves() {
@@ -218,8 +229,7 @@ static inline I halves() {
 template <int half>
 static inline void reduce_max_step(F* x) {
   for (int i = 0; i < half; ++i)
-    x[i] = max(__builtin_shuffle(x[i], x[i + half], halves<half, false>()),
-               __builtin_shuffle(x[i], x[i + half], halves<half, true>()));
+    x[i] = max(shuffle(x[i], x[i + half], halves<half, false>()), shuffle(x[i], x[i + half], halves<half, true>()));
   if constexpr (half > 1) reduce_max_step<half / 2>(x);
 }
 

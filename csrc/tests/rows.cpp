@@ -81,6 +81,8 @@ Maker maker(Choices& c, int64_t vocab, float scale) {
             id % 97 == 0 ? 0 : c.one_of<int64_t>({27, 28, 29, 30, 39, 40, 41, 62, 63, 64, 79, 80, 81});
         return narrow((static_cast<double>(-octaves) + 0.4 * c.normal()) / s);
       };
+    case 17:  // likely blocks at distances that a sample of the row misses, or unlikely ones that it meets too often
+      return [=, &c](int64_t id) { return narrow(c.normal() * a + (id / 64 % 61 == few * 6 ? b : 0)); };
     default: return normal;
   }
 }

@@ -189,18 +189,24 @@ def _default_folder(transformers: Any) -> Path:
 def _unpack(transformers: Any, source: Path, folder: Path) -> None:
     """Write the model and the tokenizer of a GGUF file as safetensors and JSON."""
     print(f"onedraw: unpacking {source.name} once, some 20 seconds ...", file=sys.stderr)
+    with _bars_on_terminals():
+        model = _from_gguf(transformers, source)
+    model.save_pretrained(folder)
+    _tokenizer(transformers, source).save_pretrained(folder)
+
+
+def _from_gguf(transformers: Any, source: Path) -> Any:
+    """The model of a GGUF file, in float32."""
     # From 5.23 on the weights would stay in GGUF blocks, slow and not savable, unless told otherwise.
     quantized = getattr(transformers, "GgufConfig", None)
     options = {"quantization_config": quantized(dequantize=True)} if quantized else {}
-    model = transformers.AutoModelForCausalLM.from_pretrained(
+    return transformers.AutoModelForCausalLM.from_pretrained(
         source.parent,
         gguf_file=source.name,
         dtype=torch.float32,
         local_files_only=True,
         **options,
     )
-    model.save_pretrained(folder)
-    _tokenizer(transformers, source).save_pretrained(folder)
 
 
 def _tokenizer(transformers: Any, source: Path) -> Any:
@@ -257,3 +263,20 @@ def _quiet(transformers: Any) -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def _bars_on_terminals() -> Iterator[None]:
+    """A bar of tqdm, which transformers shows while it unpacks a GGUF file, only on a terminal."""
+    from tqdm import tqdm
+
+    begin = tqdm.__init__
+
+    def on_terminals(self: Any, *args: Any, **options: Any) -> None:
+        begin(self, *args, **{"disable": None, **options})  # None: where stderr is no terminal
+
+    tqdm.__init__ = on_terminals
+    try:
+        yield
+    finally:
+        tqdm.__init__ = begin

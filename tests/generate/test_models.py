@@ -109,6 +109,30 @@ def test_unpacked_once(unpacked):
     assert list(cache.iterdir()) == [folder]
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_bar_is_for_terminals(monkeypatch, tmp_path, capsys, terminal):
+    """What transformers does with a GGUF file: a bar of tqdm's own, whatever its logging says."""
+    from types import SimpleNamespace
+
+    from tqdm.auto import tqdm
+
+    loaded = SimpleNamespace(save_pretrained=lambda folder: None)
+
+    def from_pretrained(*_, **__):
+        list(tqdm(range(3), desc="Converting"))
+        return loaded
+
+    fake = SimpleNamespace(AutoModelForCausalLM=SimpleNamespace(from_pretrained=from_pretrained))
+    monkeypatch.setattr(models, "_tokenizer", lambda *_: loaded)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    models._unpack(fake, tmp_path / "some.gguf", tmp_path)
+    said = capsys.readouterr().err
+    assert said.startswith("onedraw: unpacking some.gguf once")
+    assert ("Converting" in said) is terminal
+    list(tqdm(range(3), desc="another"))
+    assert "another" in capsys.readouterr().err  # what others show is as it was
+
+
 def test_two_at_once(unpacked, monkeypatch):
     cache, work = unpacked
     slow = models._unpack

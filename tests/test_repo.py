@@ -101,6 +101,17 @@ def test_core_dependencies_are_torch_and_numpy():
     assert names == {"torch", "numpy"}
 
 
+@pytest.mark.parametrize("extra", ["cli", "hf", "plot"])
+def test_an_extra_has_only_what_the_package_names(extra):
+    """Imported, or looked for by name; what these need themselves they bring along."""
+    lines = project()["project"]["optional-dependencies"][extra]
+    source = "".join(text for name, text in text_files() if name.startswith("python/"))
+    for name in (re.match(r"[\w-]+", line).group() for line in lines):
+        assert re.search(rf"^ *(?:import|from) {name}\b", source, re.MULTILINE) or re.search(
+            rf'in \(.*"{name}".*\) if importlib', source
+        ), name
+
+
 def test_pinned_tools_agree():
     extras = project()["project"]["optional-dependencies"]
     pinned = {line for line in extras["dev"] if "==" in line}

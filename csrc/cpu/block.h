@@ -39,8 +39,8 @@ static inline void edit_block(const Reader& r, int64_t begin, int count, BiasCur
     if (begin < cursor.id) cursor.index = bias_from(r, begin);
     while (cursor.index < r.bias_count && r.bias_ids[cursor.index] < begin) ++cursor.index;
     for (; cursor.index < r.bias_count && r.bias_ids[cursor.index] < begin + count; ++cursor.index) {
-      float& x = out[r.bias_ids[cursor.index] - begin];
-      x = x + r.bias_values[cursor.index];
+      const int64_t at = r.bias_ids[cursor.index] - begin;
+      if (at >= 0) out[at] = out[at] + r.bias_values[cursor.index];  // below 0 only if ids were written to meanwhile
     }
     cursor.id = begin + count;
   }

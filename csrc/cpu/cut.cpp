@@ -24,7 +24,7 @@ class PrefixMass {
     Kept kept{total, count, 0};
     const auto emit = [&](int64_t block) {
       const uint64_t mass = scratch_.kept_mass[block];
-      if (mass == 0) return;  // shifted out, or done already
+      if (mass == 0) return;  // done already
       const uint32_t below = scratch_.block_below[block];
       scratch_.kept_mass[block] = 0;
       scratch_.racer_id[kept.blocks] = static_cast<uint32_t>(block);
@@ -59,7 +59,7 @@ class PrefixMass {
 }  // namespace
 
 uint64_t select_rank(Candidate* c, int64_t count, int64_t n) {
-  if (count < n) return spec::kKeepAll;  // only if the logits were written to meanwhile
+  if (count < n) return spec::kKeepAll;
   std::nth_element(c, c + (n - 1), c + count, is_earlier);
   return c[n - 1].order;
 }

@@ -9,7 +9,7 @@ namespace onedraw::cpu {
 
 [[maybe_unused]] static inline bool is_earlier(const Candidate& a, const Candidate& b) { return a.order > b.order; }
 
-// The n-th in the order of tokens; 1 <= n <= count. What is before it is moved to the front.
+// The n-th (from 1) in the order of tokens; what is before it is moved to the front. spec::kKeepAll if there are fewer.
 uint64_t select_rank(Candidate* c, int64_t count, int64_t n);
 
 void sort_first(Candidate* c, int64_t count, int64_t n);

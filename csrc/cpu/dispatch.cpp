@@ -12,6 +12,11 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__  // GCC defines it itself
+#endif
+#endif
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #endif
@@ -39,7 +44,7 @@ bool supports(const char* name) {
 #if defined(__x86_64__)
   if (is("avx2"))
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c() &&
-           __builtin_cpu_supports("bmi2");
+           __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
   if (is("avx512"))
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && supports("avx2");
@@ -197,6 +202,10 @@ void run_split(std::atomic<bool>& failed, const Kernel& kernel, const Job& job, 
 
 thread_local Arena t_arena;
 
+// OpenMP's threads do not survive a fork: a child works alone.
+std::atomic<bool> g_forked{false};
+[[maybe_unused]] const int g_fork_handler = pthread_atfork(nullptr, nullptr, [] { g_forked = true; });
+
 }  // namespace
 
 int num_kernels() { return kNumKernels; }
@@ -208,17 +217,13 @@ int chosen_kernel() {
   return g_chosen;
 }
 
-// OpenMP's threads do not survive a fork: a child works alone.
-std::atomic<bool> g_forked{false};
-[[maybe_unused]] const int g_fork_handler = pthread_atfork(nullptr, nullptr, [] { g_forked = true; });
-
 bool run(const Job& job) {
   const Kernel& kernel = *kKernels[chosen_kernel()];
   const int64_t rows = job.batch * job.steps;
   const int64_t worth = std::max<int64_t>(1, rows * job.vocab / kLogitsPerThread);
-  const int64_t allowed = job.threads > 0 ? job.threads : omp_get_max_threads();
+  const int64_t most = job.threads > 0 ? job.threads : omp_get_max_threads();
   const bool alone = g_forked || omp_in_parallel();
-  const int threads = alone ? 1 : static_cast<int>(std::min(allowed, worth));
+  const int threads = alone ? 1 : static_cast<int>(std::min(most, worth));
   std::atomic<bool> failed{false};
   if (threads == 1) {
     guarded(failed, [&] {
@@ -245,6 +250,7 @@ bool run(const Job& job) {
 float floor_of(const float* x, int64_t rows, int64_t columns, int64_t stride, int threads) {
   const Kernel& kernel = *kKernels[chosen_kernel()];
   float largest = -__builtin_inff();
+  if (g_forked) threads = 1;
 #pragma omp parallel for num_threads(std::max(1, threads)) reduction(max : largest)
   for (int64_t row = 0; row < rows; ++row) largest = std::max(largest, kernel.floor(x + row * stride, columns));
   return largest;

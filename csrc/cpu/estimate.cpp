@@ -12,21 +12,21 @@ namespace {
 struct Sample {
   Candidate* c;
   int64_t count;
-  double share;  // of the row's blocks
+  double fraction;  // of the row's blocks
 };
 
 // The candidates of blocks evenly spread over the row, less those behind row.last, in scratch.candidates.
 Sample sample_tokens(const Row& row) {
   const int64_t blocks = std::clamp<int64_t>(row.blocks / 4, 1, 32);
-  Scratch rest = row.scratch;
+  Scratch here = row.scratch;
   for (int64_t i = 0; i < blocks; ++i) {
     const int64_t b = (2 * i + 1) * row.blocks / (2 * blocks);
-    rest.candidates +=
-        row.kernel.gather(row.reader, row.settings, row.max, -__builtin_inff(), __builtin_nanf(""), b, b + 1, rest);
+    here.candidates +=
+        row.kernel.gather(row.reader, row.settings, row.max, -__builtin_inff(), __builtin_nanf(""), b, b + 1, here);
   }
   Candidate* const c = row.scratch.candidates;
   const auto is_behind = [&](const Candidate& a) { return a.order < row.last; };
-  return {c, std::remove_if(c, rest.candidates, is_behind) - c,
+  return {c, std::remove_if(c, here.candidates, is_behind) - c,
           static_cast<double>(blocks) / static_cast<double>(row.blocks)};
 }
 
@@ -82,7 +82,7 @@ Bracket bracket_of_mass(const Row& row, double left_out, double sigmas) {
   SumOfWeights sum;
   for (int64_t i = 0; i < sample.count; ++i) sum.add(sample.c[i]);
   // Heavy tokens are few: what they weigh in the sample says little. What is left out is many light ones.
-  const double all = static_cast<double>(sum.total), rest = left_out * sample.share;
+  const double all = static_cast<double>(sum.total), rest = left_out * sample.fraction;
   return bracket(sample.c, sample.count, all - rest, all, rest, sigmas);
 }
 

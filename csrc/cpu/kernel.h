@@ -22,7 +22,7 @@ struct Scratch {
   float* block_max;       // [blocks] the largest value of each block
   uint64_t* block_mass;   // [blocks] R3.2 of all candidates, where the scan was asked for masses
   uint32_t* block_below;  // [blocks] n_row - n_b, saturated at kFar
-  float* block_share;     // [blocks] about block_mass; in units of the row's exponent after `distances`
+  float* block_share;     // [blocks] about block_mass; in units of the row's exponent after `align`
   uint64_t* kept_mass;    // [blocks] R3.2 of a growing prefix; all zero between uses
   uint32_t* racer_id;     // [blocks] what races: a block's number,
   uint64_t* racer_mass;   // [blocks] its mass with 28 fractional bits

@@ -47,7 +47,7 @@ struct Reached {
 
 // reaches(key) -> Reached, for the tokens of at least this key.
 template <class Reaches>
-void step(Interval& in, uint32_t key, Reaches reaches) {
+void narrow(Interval& in, uint32_t key, Reaches reaches) {
   if (in.small() || !in.has_inside(key)) return;
   const Reached reached = reaches(key);
   (reached.enough ? in.low : in.high) = key;
@@ -57,7 +57,7 @@ void step(Interval& in, uint32_t key, Reaches reaches) {
 template <class Reaches>
 void halve(Interval& in, Reaches reaches) {
   for (bool by_value = true; !in.small(); by_value = !by_value)
-    step(in, key_between(in.low, in.high, by_value), reaches);
+    narrow(in, key_between(in.low, in.high, by_value), reaches);
 }
 
 // The interval's tokens from `low` on, into scratch.candidates; returns how many.
@@ -97,7 +97,9 @@ uint64_t cut_top_k(Row& row) {
   if (k <= row.blocks - row.blocks / 8) {
     const Threshold t = row.threshold(k);
     if (t.value > -__builtin_inff() && t.blocks <= 2 * k + 64) {
-      row.held = select_rank(c, row.gather(t.value), k);
+      const int64_t gathered = row.gather(t.value);
+      if (gathered < k) return spec::kKeepAll;  // only if the logits were written to meanwhile
+      row.held = select_rank(c, gathered, k);
       row.kernel.weigh(row.settings, row.max, c, k);
       row.kept = keep_candidates(c, k, row.scratch);
       return with_ties(row, row.held);
@@ -113,8 +115,8 @@ uint64_t cut_top_k(Row& row) {
   for (const double sigmas : {2.0, 8.0}) {
     if (in.small()) break;
     const Bracket about = bracket_of_count(row, static_cast<double>(k) / static_cast<double>(all.count), sigmas);
-    step(in, about.low, reaches);
-    step(in, about.high, reaches);
+    narrow(in, about.low, reaches);
+    narrow(in, about.high, reaches);
   }
   halve(in, reaches);
   const int64_t rest = k - in.count_high;
@@ -122,8 +124,8 @@ uint64_t cut_top_k(Row& row) {
   return with_ties(row, select_rank(c, gather_interval(row, in, in.low), rest));
 }
 
-// A key from which on the tokens reach the target, or `lowest`: those left out weigh less than 2^-octaves each, which
-// is less than half of what may be left out, divided among all.
+// A key from which on the tokens reach the target, or `lowest`: those left out weigh less than 2^(1 - octaves) each,
+// which is less than half of what may be left out, divided among all.
 uint32_t nucleus_bound(const Row& row, uint32_t lowest, uint64_t target) {
   const uint64_t spare = row.mass - target;
   const uint64_t each = spare / (2 * static_cast<uint64_t>(row.job.vocab));
@@ -170,15 +172,15 @@ uint64_t cut_top_p(Row& row) {
   Interval in = whole_row(row, lowest, row.last == spec::kKeepAll ? row.job.vocab : row.kept.count);
   // A nucleus is mostly in few blocks: try some, then more.
   for (int64_t blocks = 32; blocks < row.blocks && in.low == lowest && !in.small(); blocks *= 4)
-    step(in, spec::key(row.threshold(blocks).value), reaches);
+    narrow(in, spec::key(row.threshold(blocks).value), reaches);
   for (const double sigmas : {2.0, 8.0}) {
     if (in.small()) break;
     const Bracket about = bracket_of_mass(row, static_cast<double>(row.mass - target), sigmas);
-    step(in, about.high, reaches);
+    narrow(in, about.high, reaches);
     if (in.small()) break;
     if (in.has_inside(about.low))  // no exact look at the lower end, if what is gathered shows that it is one
       if (const uint64_t last = select_nucleus(row, in, about.low, target, 8 * in.few)) return with_ties(row, last);
-    step(in, about.low, reaches);
+    narrow(in, about.low, reaches);
   }
   halve(in, reaches);
   return with_ties(row, select_nucleus(row, in, in.low, target));

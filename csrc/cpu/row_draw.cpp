@@ -36,6 +36,7 @@ uint32_t block_race(const Row& row, uint32_t sample) {
   const Racers racers = row.is_filtered
                             ? Racers{s.racer_id, s.racer_mass, s.racer_below, s.racer_share, row.kept.blocks, 0}
                             : Racers{nullptr, s.block_mass, s.block_below, s.block_share, row.blocks, 0};
+  if (racers.count == 0) return 0;  // only if the logits were written to meanwhile
   const int64_t winner = row.kernel.race(row.settings.noise, spec::Level::block, sample, racers);
   return racers.id ? racers.id[winner] : static_cast<uint32_t>(winner);
 }

@@ -19,11 +19,27 @@ static inline BlockOfVectors load_block(const float* x) {
   return b;
 }
 
-// The hardware reads ahead only to the end of a page, and stops while exponentials are computed.
-constexpr int kAhead = 32 * kBlock;
-static inline void prefetch_block(const float* x) {
-  for (int i = 0; i < kBlock; i += 16) __builtin_prefetch(x + i);
-}
+// Whole blocks that need no edit, in the logits' own type, from the first one on.
+template <DType dtype>
+struct Source {
+  const void* logits;
+
+  BlockOfVectors block(int64_t b) const {
+    if constexpr (dtype == DType::float32) return load_block(static_cast<const float*>(logits) + b * kBlock);
+    const uint16_t* p = static_cast<const uint16_t*>(logits) + b * kBlock;
+    BlockOfVectors v;
+    for (int i = 0; i < kVectors; ++i)
+      v.v[i] = dtype == DType::float16 ? load_float16(p + i * kLanes) : load_bfloat16(p + i * kLanes);
+    return v;
+  }
+  // The hardware reads ahead only to the end of a page, and stops while exponentials are computed.
+  void prefetch(int64_t b) const {
+    constexpr int64_t size = kBlock * (dtype == DType::float32 ? 4 : 2);
+    for (int64_t i = 0; i < size; i += 64) __builtin_prefetch(static_cast<const char*>(logits) + b * size + i);
+  }
+};
+
+constexpr int kAhead = 32;  // blocks
 
 // Lane by lane.
 static inline F largest_lanes(const BlockOfVectors& b) {
@@ -39,14 +55,16 @@ static inline F sum_lanes(const BlockOfVectors& b) {
   return sum;
 }
 
-static bool has_nan(const float* x, int64_t n) {
+static inline bool has_nan(const BlockOfVectors& b) {
   U nan{};
-  for (int64_t i = 0; i < n; i += kLanes) nan |= is_unordered(load(x + i), load(x + i));
+  for (F v : b.v) nan |= is_unordered(v, v);
   return any(nan);
 }
 
 // R3.1 by the book, where the fast forms do not reach: infinities, |z| of 2^21 or more, tiny given weights.
-static void weights_by_the_book(const float* x, const Settings& s, float largest, U* w) {
+static void weights_by_the_book(const BlockOfVectors& b, const Settings& s, float largest, U* w) {
+  alignas(64) float x[kBlock];
+  for (int i = 0; i < kVectors; ++i) store(x + i * kLanes, b.v[i]);
   const int64_t n_b = weight_of(s, largest).n;
   for (int i = 0; i < kBlock; ++i) {
     uint32_t weight = 0;
@@ -78,10 +96,10 @@ static inline void given_weights(const BlockOfVectors& b, float largest, U* w) {
 }
 
 // W of a block that has a candidate.
-static inline void block_weights(const float* x, const BlockOfVectors& b, const Settings& s, float largest, U* w) {
+static inline void block_weights(const BlockOfVectors& b, const Settings& s, float largest, U* w) {
   if (!s.weights && is_fast(largest, s.scale)) return logit_weights(b, largest, s.scale, w);
   if (s.weights && largest >= 0x1p-63f) return given_weights(b, largest, w);
-  weights_by_the_book(x, s, largest, w);
+  weights_by_the_book(b, s, largest, w);
 }
 
 // At most eight weights add up in a lane before they are widened.
@@ -111,54 +129,72 @@ static inline uint64_t logit_mass(const BlockOfVectors& b, float largest, float 
   return mass;
 }
 
-static inline uint64_t block_mass(const float* x, const BlockOfVectors& b, const Settings& s, float largest) {
+static inline uint64_t block_mass(const BlockOfVectors& b, const Settings& s, float largest) {
   if (!(largest > -__builtin_inff())) return 0;
   if (!s.weights && is_fast(largest, s.scale)) return logit_mass(b, largest, s.scale);
   U w[kVectors];
-  block_weights(x, b, s, largest, w);
+  block_weights(b, s, largest, w);
   return mass_of_lanes(w);
 }
 
 // kLanes blocks at a time, so that no block waits for its own maximum: first all maxima, which leave as one vector,
-// then, from the first-level cache, the masses.
-static inline bool scan_group(const Settings& s, const float* x, int64_t b, bool masses, Scratch& scratch) {
+// then, from the first-level cache, the masses. The source's block `from` is the row's block b.
+template <class Source>
+static inline bool scan_group(const Settings& s, const Source& source, int64_t from, int64_t b, bool masses,
+                              Scratch& scratch) {
   F largest[kLanes];
   F sum{};
   for (int i = 0; i < kLanes; ++i) {
-    const BlockOfVectors v = load_block(x + i * kBlock);
+    const BlockOfVectors v = source.block(from + i);
     sum += sum_lanes(v);
     largest[i] = largest_lanes(v);
   }
-  if (any(is_unordered(sum, sum)) && has_nan(x, kLanes * kBlock)) return false;
+  if (any(is_unordered(sum, sum)))
+    for (int i = 0; i < kLanes; ++i)
+      if (has_nan(source.block(from + i))) return false;
   const F maxima = reduce_max_each(largest);
   store(scratch.block_max + b, maxima);
   if (!masses) return true;
   const F z = maxima * splat(s.scale);
   const bool all_fast = !s.weights && !any(reinterpret_cast<U>((z >= splat(kFastLimit)) | (z <= splat(-kFastLimit))));
   for (int i = 0; i < kLanes; ++i) {
-    const BlockOfVectors v = load_block(x + i * kBlock);
-    prefetch_block(x + i * kBlock + kAhead);
+    const BlockOfVectors v = source.block(from + i);
+    source.prefetch(from + i + kAhead);
     const float top = scratch.block_max[b + i];
-    const uint64_t mass = all_fast ? logit_mass(v, top, s.scale) : block_mass(x + i * kBlock, v, s, top);
+    const uint64_t mass = all_fast ? logit_mass(v, top, s.scale) : block_mass(v, s, top);
     scratch.block_mass[b + i] = mass;
     scratch.block_share[b + i] = share_of(mass, 0);
   }
   return true;
 }
 
+// Whole groups in place; returns the block at which it stopped: `last`, fewer than a group before it, or at a NaN.
+template <DType dtype>
+static int64_t scan_in_place(const Reader& reader, const Settings& settings, int64_t first, int64_t last, bool masses,
+                             Scratch& scratch, bool& fine) {
+  const Source<dtype> source{reader.logits};
+  int64_t b = first;
+  for (; fine && b + kLanes <= last && (b + kLanes) * kBlock <= reader.vocab; b += kLanes)
+    fine = scan_group(settings, source, b, b, masses, scratch);
+  return b;
+}
+
 static void scan(const Reader& reader, const Settings& settings, int64_t first, int64_t last, bool masses,
                  Scratch& scratch) {
-  alignas(64) float buffer[kLanes * kBlock];
-  BiasCursor cursor;
-  const bool in_place = reader.dtype == DType::float32 && !is_edited(reader);
   bool fine = true;
-  for (int64_t b = first; fine && b < last; b += kLanes) {
-    const float* x = static_cast<const float*>(reader.logits) + b * kBlock;
-    if (!in_place || (b + kLanes) * kBlock > reader.vocab) {
-      for (int i = 0; i < kLanes; ++i) copy_block(reader, b + i, cursor, buffer + i * kBlock);
-      x = buffer;
-    }
-    fine = scan_group(settings, x, b, masses, scratch);
+  int64_t b = first;
+  if (!is_edited(reader)) {
+    const auto in_place = reader.dtype == DType::float32   ? scan_in_place<DType::float32>
+                          : reader.dtype == DType::float16 ? scan_in_place<DType::float16>
+                                                           : scan_in_place<DType::bfloat16>;
+    b = in_place(reader, settings, first, last, masses, scratch, fine);
+  }
+  alignas(64) float buffer[kLanes * kBlock];
+  const Source<DType::float32> edited{buffer};
+  BiasCursor cursor;
+  for (; fine && b < last; b += kLanes) {
+    for (int i = 0; i < kLanes; ++i) copy_block(reader, b + i, cursor, buffer + i * kBlock);
+    fine = scan_group(settings, edited, 0, b, masses, scratch);
   }
   if (!fine) __atomic_store_n(&scratch.has_nan, true, __ATOMIC_RELAXED);
 }

@@ -192,7 +192,7 @@ static Kept keep(const Reader& reader, const Settings& settings, float row_max, 
     const float* x = block_values(reader, b, cursor, buffer);
     const BlockOfVectors v = load_block(x);
     U w[kVectors];
-    block_weights(x, v, settings, largest, w);
+    block_weights(v, settings, largest, w);
     int lanes = 0;
     for (int i = 0; i < kVectors; ++i) {
       const I mask = cut.of(v.v[i], b * kBlock + i * kLanes);

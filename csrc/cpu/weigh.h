@@ -28,8 +28,10 @@ struct VectorWeight {
 
 #if defined(ONEDRAW_NO_FMA)
 
-// In float64 a product of two float32 is exact, and for every value that has a weight so is each sum here: its bits
-// span 51 at most, since a is a multiple of 2^-23 and p of 2^-33. The conversion to float32 is the one rounding.
+// In float64 a product of two float32 is exact; z + magic rounds to the integer, once; and for every value that has a
+// weight z - n and the polynomial's sums are exact, so that the conversion to float32 is the one rounding. For a is a
+// multiple of 2^-23, and p, a float32, of 2^-23 of its binade: from a coefficient of 2^-10 (p * a a multiple of
+// 2^-56, added to one of 2^-7) to those of 2^-1 and 1 (of 2^-49, 2^-48), no sum's bits span more than 51.
 static inline VectorWeight weigh(F x, F scale) {
   const D magic = splat(0x1.8p52);
   const D z = widen(x) * widen(scale);

@@ -67,8 +67,8 @@ ONEDRAW_FN float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c)
 #else
 // Where the processor has no fused multiply-add: the product is exact in float64; the sum is rounded to
 // odd there (its lost part makes the last bit 1), so that the second rounding, to float32, sees on which side of
-// a tie it stands. Results are exact for finite arguments; infinities give an infinity or a NaN, which callers shift
-// out.
+// a tie it stands. Results are correctly rounded for finite arguments; infinities give an infinity or a NaN, which
+// callers shift out.
 ONEDRAW_FN float fma(float a, float b, float c) {
   const double product = static_cast<double>(a) * static_cast<double>(b);
   const double addend = static_cast<double>(c);

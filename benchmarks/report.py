@@ -183,7 +183,7 @@ def picture(records: Sequence[Record], path: Path) -> None:
         axis.set_xticks(range(len(found)), [r["filters"] for r in found], rotation=30, ha="right")
         axis.set_title(f"batch {batch}, from {found[0]['read_from']}")
     axes[0][0].set_ylabel("time / time of one read of the logits")
-    axes[0][0].legend(fontsize="small")
+    axes[0][-1].legend(*axes[0][0].get_legend_handles_labels(), fontsize="small")
     figure.suptitle("One draw a row, V = 128,256, float32, one thread")
     figure.tight_layout()
     figure.savefig(path, dpi=130)

@@ -1,6 +1,7 @@
 """torch.set_flush_denormal, which sets a state of the calling thread, changes no answer."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -71,3 +72,31 @@ def test_the_caller_gets_its_state_back(kernel: str, flushing: None) -> None:
     torch.set_flush_denormal(False)
     onedraw.sample(LOGITS, **KEYED)
     assert (tiny * 1).item() != 0
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("top_p", 1e-40),
+        ("min_p", 1e-40),
+        ("min_p", [0.5, 0.5, 0.5, 0.5, 1e-40]),
+        ("params", onedraw.SamplingParams(min_p=1e-40)),
+        ("logit_bias", {3: -1e-40}),
+    ],
+)
+def test_numbers_that_would_be_flushed_are_refused(name: str, given: Any, flushing: None) -> None:
+    with pytest.raises(ValueError, match=r"must be 0 or at least 2\^-126 while .* got -?1e-40"):
+        onedraw.probs(SPREAD, **{name: given})
+    torch.set_flush_denormal(False)
+    onedraw.probs(SPREAD, **{name: given})
+
+
+def test_numbers_in_a_tensor_of_float32_are_read_as_they_are(kernel: str, flushing: None) -> None:
+    torch.set_flush_denormal(False)
+    small = torch.full((5,), 1e-40)
+    expected = onedraw.kept_mask(SPREAD, min_p=small)
+    torch.set_flush_denormal(True)
+    found = onedraw.kept_mask(SPREAD, min_p=small)
+    torch.set_flush_denormal(False)
+    assert torch.equal(found, expected)
+    assert not expected.all()

@@ -5,10 +5,12 @@ Every error names the parameter, what is allowed and what was given. Nothing is 
 
 from __future__ import annotations
 
+import math
 import numbers
 import operator
 from ctypes import c_float
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -56,12 +58,30 @@ class Rule:
 
 
 SMALLEST = 2.0**-149  # the least positive float32
+SUBNORMAL = 2.0**-126  # what is below it can be flushed to zero (torch.set_flush_denormal)
+
+
+# A cast obeys the process's rounding mode, in which the same number would be another parameter;
+# these steps are exact in all of them. A run has few numbers, so that most calls find theirs here.
+@lru_cache(maxsize=1024)
+def float32(x: float) -> float:
+    """The float32 nearest to `x`, ties to even, subnormals kept; infinite beyond the largest."""
+    if not math.isfinite(x):
+        return x
+    _, exponent = math.frexp(x)  # |x| < 2^exponent
+    unit = max(exponent - 24, -149)  # the place of the last of 24 bits
+    if unit > 104:
+        return math.copysign(math.inf, x)
+    rounded = math.ldexp(round(math.ldexp(x, -unit)), unit)
+    return rounded if abs(rounded) < 2.0**128 else math.copysign(math.inf, x)
+
+
 TEMPERATURE = Rule(
     "temperature",
     "0 (greedy) or in [1e-6, 1e6]",
     real=True,
     off=1.0,
-    low=c_float(1e-6).value,
+    low=float32(1e-6),
     high=1e6,
     zero=True,
 )
@@ -106,7 +126,12 @@ def _real(rule: Rule, value: object, at: str) -> float:
             value = float(value)
         except OverflowError:
             raise _refuse(rule, value, at, ValueError) from None
-    rounded: float = c_float(value).value
+    rounded = float32(value)
+    if -SUBNORMAL < rounded < SUBNORMAL and rounded and c_float(rounded).value == 0:
+        raise ValueError(
+            f"{rule.name}{at} must be 0 or at least 2^-126 while this thread flushes smaller "
+            f"float32 to zero (torch.set_flush_denormal), got {shown(value)}"
+        )
     # A number so small that float32 makes it 0 is not 0.
     if rule.low <= rounded <= rule.high or (rule.zero and value == 0):
         return rounded

@@ -157,6 +157,34 @@ def test_dtype_of_a_parameter(name: str, dtype: torch.dtype) -> None:
     check(caught, f"{name} must be", "dtype", str(dtype).removeprefix("torch."))
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "error", "parts"),
+    [
+        ("top_k", torch.tensor(2.5), TypeError, ("integer dtype", "got float32 tensor []")),
+        ("top_k", torch.tensor(2.0), TypeError, ("integer dtype", "got float32 tensor []")),
+        ("top_k", torch.tensor(True), TypeError, ("integer dtype", "got bool tensor []")),
+        ("top_k", np.array(2.5), TypeError, ("integer dtype", "got float64 tensor []")),
+        ("top_k", np.array(True), TypeError, ("integer dtype", "got bool tensor []")),
+        ("top_k", torch.tensor([1, 2]), TypeError, (">= -1", "got int64 tensor [2]")),
+        ("top_k", torch.tensor(-5), ValueError, (">= -1", "got -5")),
+        ("top_k", torch.tensor(3, device="meta"), ValueError, ("(cpu)", "tensor on meta")),
+        ("temperature", torch.tensor(True), TypeError, ("real dtype", "got bool tensor []")),
+        ("temperature", torch.tensor(1j), TypeError, ("real dtype", "got complex64 tensor []")),
+        ("temperature", torch.tensor([0.5]), TypeError, ("1e6]", "got float32 tensor [1]")),
+        ("temperature", torch.tensor(-1.0), ValueError, ("1e6]", "got -1.0")),
+        ("temperature", np.array("hot"), TypeError, ("an array that torch can read",)),
+        ("seed", torch.tensor(1.0), TypeError, ("integer dtype", "got float32 tensor []")),
+    ],
+)
+def test_a_tensor_in_a_list(
+    name: str, given: Any, error: type[Exception], parts: tuple[str, ...]
+) -> None:
+    good = {"temperature": 0.5}.get(name, 5)
+    with pytest.raises(error) as caught:
+        onedraw.sample(LOGITS, **{**KEYED, name: [good, given]})
+    check(caught, f"{name}[1] must be", *parts)
+
+
 NAMES = ["temperature", "top_k", "top_p", "min_p", "seed", "stream", "position"]
 
 

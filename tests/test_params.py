@@ -95,6 +95,29 @@ def test_one_number_in_every_form(value: Any) -> None:
     assert onedraw.kept_mask(LOGITS, top_k=value).sum(-1).tolist() == [2, 2]
 
 
+ELEMENTS = [
+    ("temperature", [0.5, 2.0], [torch.tensor(0.5), torch.tensor(2, dtype=torch.int8)]),
+    ("temperature", [0.5, 2.0], [torch.tensor(0.5, requires_grad=True), np.array(2.0)]),
+    ("top_k", [2, 1], [torch.tensor(2), torch.tensor(1, dtype=torch.uint64)]),
+    ("top_k", [2, 1], list(torch.tensor([2, 1]))),
+    ("top_k", [2, 1], [np.array(2), np.int8(1)]),
+    ("top_p", [0.5, 1 / 3], [torch.tensor(0.5).half(), torch.tensor(1 / 3, dtype=torch.float64)]),
+    ("seed", [5, 6], list(torch.tensor([5, 6]))),
+]
+
+
+@pytest.mark.parametrize(("name", "numbers", "elements"), ELEMENTS)
+def test_tensors_in_a_list_are_the_numbers_that_they_hold(
+    name: str, numbers: list[float], elements: list[Any]
+) -> None:
+    logits = torch.linspace(0, 1, 300).expand(2, 300)
+    keyed: dict[str, Any] = {"seed": [8, 9], "position": 0}
+    expected = onedraw.draw(logits, **{**keyed, name: numbers})
+    found = onedraw.draw(logits, **{**keyed, name: elements})
+    assert torch.equal(found.logprob, expected.logprob)
+    assert torch.equal(found.token, expected.token)
+
+
 @pytest.mark.parametrize("name", ["temperature", "top_p", "min_p"])
 @pytest.mark.parametrize("number", [0.1, 0.7, 1 / 3, 1e-6])
 def test_real_parameters_are_rounded_to_float32_once(name: str, number: float) -> None:
@@ -212,5 +235,7 @@ def test_checked_tensors_share_memory_where_they_can() -> None:
 def test_params_keep_plain_numbers() -> None:
     given = onedraw.SamplingParams(np.float32(0.5), np.int64(3), seed=torch.tensor(7))  # type: ignore[arg-type]
     assert given == onedraw.SamplingParams(0.5, 3, seed=7)
+    held = onedraw.SamplingParams(torch.tensor(0.5, requires_grad=True), np.array(3), seed=7)  # type: ignore[arg-type]
+    assert repr(held) == repr(given)
     assert hash(given) == hash(onedraw.SamplingParams(0.5, 3, seed=7))
     assert repr(given) == repr(onedraw.SamplingParams(0.5, 3, seed=7))

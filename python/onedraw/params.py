@@ -105,11 +105,22 @@ def _refuse(rule: Rule, value: object, at: str, error: type[Exception]) -> Excep
     return error(f"{rule.name}{at} must be {rule.allowed}, got {shown(value)}{why}")
 
 
+def _item(rule: Rule, value: object, at: str) -> object:
+    """`value`, and of a tensor or array without dimensions the number that it holds."""
+    if not isinstance(value, (Tensor, np.ndarray)):
+        return value
+    tensor = _readable(rule, plain(value, rule.name + at), at)
+    if tensor.dim() != 0:
+        raise _refuse(rule, value, at, TypeError)
+    return tensor.item()
+
+
 def number(rule: Rule, value: object, at: str = "") -> Number:
     """One number under `rule`: a float that float32 holds, or an int. `at` is the row, as "[3]"."""
     if rule.real:
         return _real(rule, value, at)
     if type(value) is not int:
+        value = _item(rule, value, at)
         if isinstance(value, (bool, np.bool_)) or not hasattr(type(value), "__index__"):
             raise _refuse(rule, value, at, TypeError)
         value = operator.index(value)  # type: ignore[arg-type]
@@ -120,6 +131,7 @@ def number(rule: Rule, value: object, at: str = "") -> Number:
 
 def _real(rule: Rule, value: object, at: str) -> float:
     if type(value) is not float:
+        value = _item(rule, value, at)
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise _refuse(rule, value, at, TypeError)
         try:
@@ -163,18 +175,25 @@ def per_row(rule: Rule, value: object) -> PerRow:
     return number(rule, value)
 
 
-def _tensor(rule: Rule, value: Tensor) -> PerRow:
+def _readable(rule: Rule, value: Tensor, at: str = "") -> Tensor:
+    """`value`, which is in the CPU's memory and of a dtype that `rule` may have."""
+    name = rule.name + at
     if value.device.type != "cpu":
         raise ValueError(
-            f"{rule.name} must be on the device of the logits (cpu), got a tensor on {value.device}"
+            f"{name} must be on the device of the logits (cpu), got a tensor on {value.device}"
         )
-    check_memory(value, rule.name)
+    check_memory(value, name)
     if value.dtype not in (REAL_DTYPES if rule.real else INTEGER_DTYPES):
         kind = "a real dtype of 16 to 64 bits or an" if rule.real else "an"
         raise TypeError(
-            f"{rule.name} must be a tensor of {kind} integer dtype of 8 to 64 bits "
+            f"{name} must be a tensor of {kind} integer dtype of 8 to 64 bits "
             f"({rule.allowed}), got {shown(value)}"
         )
+    return value
+
+
+def _tensor(rule: Rule, value: Tensor) -> PerRow:
+    _readable(rule, value)
     if value.dim() == 0:
         return number(rule, value.item())
     if value.dim() != 1:
@@ -260,8 +279,9 @@ class SamplingParams:
             value = getattr(self, rule.name)
             if value is not None:
                 number(rule, value)
-                if type(value) not in (int, float):  # a scalar of NumPy, say
-                    plain_value = float(value) if rule.real else operator.index(value)
+                if type(value) not in (int, float):  # a scalar of NumPy or a tensor, say
+                    held: Any = value.item() if isinstance(value, Tensor) else value
+                    plain_value = float(held) if rule.real else operator.index(held)
                     object.__setattr__(self, rule.name, plain_value)
         ties_keep(self.ties)
 

@@ -318,3 +318,28 @@ def test_outputs() -> None:
         onedraw.sample(LOGITS, out=[0, 0])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"status_out must be a tensor of torch.int32 .*got int64"):
         onedraw.sample(LOGITS, status_out=torch.empty(2, dtype=torch.int64))
+
+
+OVERLAPPING = [
+    ((2,), torch.empty(1, dtype=torch.int64).expand(2)),
+    ((2, 1), torch.empty(1, dtype=torch.int64).expand(2, 1)),
+    ((2, 3), torch.empty(3, dtype=torch.int64).expand(2, 3)),
+    ((2, 3), torch.empty(9, dtype=torch.int64).as_strided((2, 3), (1, 1))),
+    ((2, 3), torch.empty(9, dtype=torch.int64).as_strided((2, 3), (2, 1))),
+]
+
+
+@pytest.mark.parametrize(("shape", "out"), OVERLAPPING)
+def test_an_output_of_which_elements_share_memory(shape: tuple[int, ...], out: Any) -> None:
+    """It is refused before a seed is taken."""
+    keepdim = shape == (2, 1)
+    logits = LOGITS if keepdim else torch.zeros(*shape, 40)
+    status = torch.empty(9, dtype=torch.int32).as_strided(shape, out.stride())
+    before = torch.get_rng_state()
+    for ask in (onedraw.sample, onedraw.draw):
+        with pytest.raises(ValueError, match=r"^out must have memory of its own .*of strides \["):
+            ask(logits, keepdim=keepdim, out=out)
+        if not keepdim:
+            with pytest.raises(ValueError, match=r"^status_out must have memory of its own"):
+                ask(logits, status_out=status)
+    assert torch.equal(torch.get_rng_state(), before)

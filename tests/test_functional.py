@@ -170,6 +170,20 @@ def test_out_is_written_and_returned(kernel: str) -> None:
     assert draw.token.data_ptr() == tokens[:, 4].data_ptr()
 
 
+def test_outputs_made_in_inference_mode_are_written_outside_it() -> None:
+    logits = random_logits(3, 70)
+    expected = onedraw.sample(logits, **KEYED)
+    with torch.inference_mode():
+        tokens = torch.zeros(3, 5, dtype=torch.int64)
+        statuses = torch.full((3, 2), -1, dtype=torch.int32)
+        column = tokens[:, 2]
+    for ask in (onedraw.sample, onedraw.draw):
+        tokens.numpy()[:] = statuses.numpy()[:] = -1
+        ask(logits, **KEYED, out=column, status_out=statuses.T[1])
+        assert torch.equal(column, expected)
+        assert statuses.tolist() == [[-1, 0]] * 3
+
+
 def test_status_out_of_any_layout(kernel: str) -> None:
     logits = random_logits(3, 70)
     logits[1, 1] = torch.nan

@@ -85,6 +85,24 @@ def test_out(draw: Multinomial) -> None:
         draw(WEIGHTS, 3, out=torch.empty(2, 3))
 
 
+def test_an_empty_out_is_resized_last() -> None:
+    """A draw that is refused, before or by it, leaves it as it was, and one before takes no seed."""
+    out = torch.empty(0, dtype=torch.int64)
+    before = torch.get_rng_state()
+    for keyed in ({"seed": 1}, {"position": 1}, {"seed": [1, 2, 3], "position": 0}):
+        with pytest.raises(ValueError, match="must"):
+            onedraw.multinomial(WEIGHTS, 3, out=out, **keyed)
+        assert out.shape == (0,)
+    fixed = torch.from_numpy(np.empty(0, dtype=np.int64))
+    for bad in (fixed, torch.empty(1, dtype=torch.int64).expand(2, 3)):
+        with pytest.raises(ValueError, match="out must"):
+            onedraw.multinomial(WEIGHTS, 3, out=bad)
+    assert torch.equal(torch.get_rng_state(), before)
+    with pytest.raises(onedraw.BadRowError):
+        onedraw.multinomial(-WEIGHTS, 3, out=out)
+    assert out.shape == (0,)
+
+
 @BOTH
 def test_strided_and_differentiable_input(draw: Multinomial) -> None:
     weights = torch.zeros(5, 4).t()[:2]

@@ -158,7 +158,7 @@ def sample(
     if status_out is not None:
         ops.run(job, x)
         if status is not status_out:
-            status_out.copy_(status)
+            ops.fill(status_out, status)
         if raise_on_bad:
             raise_bad_rows(status)
     elif raise_on_bad:
@@ -166,7 +166,7 @@ def sample(
     else:
         ops.run(job, x)
     if out is not None:
-        return out if token is out else out.copy_(token)
+        return out if token is out else ops.fill(out, token)
     return token if fallback is None else token.to(device_of(logits))
 
 
@@ -248,10 +248,10 @@ def draw(
     ops.run(job, x)
     status = outputs["status"]
     if status_out is not None and status is not status_out:
-        outputs["status"] = status_out.copy_(status)
+        outputs["status"] = ops.fill(status_out, status)
     outputs["status"] = outputs["status"].view(x.shape[:-1])
     if out is not None and outputs["token"] is not out:
-        outputs["token"] = out.copy_(outputs["token"])
+        outputs["token"] = ops.fill(out, outputs["token"])
     if raise_on_bad:
         raise_bad_rows(outputs["status"])
     result = draw_of(outputs)

@@ -34,6 +34,7 @@ __all__ = [
     "check_length",
     "check_params",
     "empty",
+    "fill",
     "requests_of",
     "run",
     "run_checked",
@@ -156,7 +157,31 @@ def writable(out: object, name: str, shape: tuple[int, ...], dtype: torch.dtype)
     check_memory(out, name)
     if out.is_cpu and out.is_contiguous() and not out.is_neg() and type(out) is Tensor:
         return out
+    if overlaps(out):
+        raise ValueError(
+            f"{name} must have memory of its own for every element, got {shown(out)} of strides "
+            f"{list(out.stride())}"
+        )
     return empty(shape, dtype)
+
+
+def overlaps(x: Tensor) -> bool:
+    """Whether some elements may share memory: a dimension that steps by no more than others span."""
+    span = 0
+    for stride, size in sorted(zip(x.stride(), x.shape, strict=True)):
+        if size > 1:
+            if stride <= span:
+                return True
+            span += (size - 1) * stride
+    return False
+
+
+def fill(out: Tensor, made: Tensor) -> Tensor:
+    """`out`, a tensor of the user, with what a run made; an empty one is resized to it."""
+    with torch.inference_mode():  # in which a tensor made in it and any other may be written
+        if out.shape != made.shape:
+            out.resize_(made.shape)
+        return out.copy_(made)
 
 
 # Made once, so that an output's dtype and device need not be looked up.

@@ -50,7 +50,7 @@ def multinomial(
         As in `sample`: the seed of a call is one number of `generator`, or (seed, stream,
         position).
     out : Tensor, optional
-        int64 [..., n], written and returned; an empty tensor is resized.
+        int64 [..., n], written and returned; an empty tensor is resized, unless the draw is refused.
 
     Returns
     -------
@@ -94,15 +94,22 @@ def multinomial(
     job.num_samples = samples
     job.replacement = replacement
     shape = (*x.shape[:-1], samples)
-    if out is None:
-        ids = ops.empty(shape, torch.int64)
-    else:
-        if isinstance(out, Tensor) and out.dtype is torch.int64 and out.numel() == 0:
-            out.resize_(shape)
-        ids = ops.writable(out, "out", shape, torch.int64)
+    new = out is None or grows(out)
+    ids = ops.empty(shape, torch.int64) if new else ops.writable(out, "out", shape, torch.int64)
     job.output("token", ids)
     ops.set_key(job, x, False, seed, stream, position, generator)
     ops.run_checked(job, x)
     if out is not None:
-        return out if ids is out else out.copy_(ids)
+        return out if ids is out else ops.fill(out, ids)
     return ids if fallback is None else ids.to(device_of(probs))
+
+
+def grows(out: object) -> bool:
+    """Whether `out` is empty and can be resized to what is drawn: last, when nothing is refused."""
+    return (
+        isinstance(out, Tensor)
+        and out.dtype is torch.int64
+        and out.numel() == 0
+        and out.layout is torch.strided
+        and out.untyped_storage().resizable()
+    )

@@ -174,6 +174,73 @@ def test_states_that_are_refused() -> None:
     assert sampler(LOGITS).shape == (4,)
 
 
+META = torch.ones(4, device="meta")
+IN_A_STATE = [
+    # what, its value, the error, what is said of it
+    ("temperature", -1.0, ValueError, "temperature must be 0"),
+    ("temperature", "hot", TypeError, "temperature must be 0"),
+    ("temperature", META, ValueError, "temperature must be on the device of the logits"),
+    ("temperature", torch.ones(3), ValueError, "temperature must have one value a row, 4"),
+    ("top_k", 2.5, TypeError, "top_k must be an integer"),
+    ("top_p", torch.tensor([1.0, 0.5, 0.0, 1.0]), ValueError, r"top_p\[2\] must be in"),
+    ("min_p", True, TypeError, "min_p must be in"),
+    ("seed", 2**64, ValueError, "seed must be an integer"),
+    ("seed", META.long(), ValueError, "seed must be on the device"),
+    ("seed", [1, None, 2, 3], TypeError, "seed must be a number or a tensor"),
+    ("stream", -1, ValueError, "stream must be an integer"),
+    ("stream", None, TypeError, "stream must be an integer"),
+    ("stream", torch.tensor([1, 2, 3, 4]), ValueError, "row_stream must be True where"),
+    ("position", 2**32 + 1, ValueError, r"position must be an integer in \[0, 2\^32\]"),
+    ("position", None, TypeError, "position must be an integer"),
+    ("position", torch.zeros(4), TypeError, "position must be a tensor of an integer dtype"),
+    ("position", torch.zeros(5).long(), ValueError, "position must have one value a row, 4"),
+    ("bad_token", -1, ValueError, "bad_token must be a token id"),
+    ("ties_keep", 1, TypeError, "ties_keep must be True or False"),
+    ("row_stream", None, TypeError, "row_stream must be True or False"),
+    ("row_stream", False, ValueError, "row_stream must be True where"),
+    ("requests", -1, ValueError, "requests must be None or an integer"),
+    ("requests", "4", TypeError, "requests must be None or an integer"),
+    ("allowed", [True] * 200, TypeError, "allowed must be a tensor"),
+    ("bad", torch.zeros(3, dtype=torch.int32), ValueError, r"bad must be .* int32 tensor \[4\]"),
+    ("bad", torch.zeros(4), ValueError, "bad must be None or an int32"),
+    ("bad", 0, ValueError, "bad must be None or an int32"),
+    ("format", torch.ones(2), ValueError, "state must have the format 1"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "error", "text"), IN_A_STATE)
+def test_a_value_in_a_state_is_checked(
+    name: str, value: Any, error: type[Exception], text: str
+) -> None:
+    sampler, other = onedraw.Sampler(seed=1, **SETTINGS), onedraw.Sampler(seed=1, **SETTINGS)
+    sampler(LOGITS), other(LOGITS)
+    with pytest.raises(error, match=text):
+        sampler.load_state_dict({**sampler.state_dict(), name: value})
+    assert torch.equal(sampler(LOGITS), other(LOGITS))
+
+
+def test_states_of_every_kind_are_loaded() -> None:
+    """Before the first draw, unseeded and greedy, past the last position, with bad rows."""
+    bad = LOGITS.clone()
+    bad[2, 3] = torch.nan
+    fresh, greedy = onedraw.Sampler(), onedraw.Sampler(temperature=0)
+    greedy(LOGITS)
+    selected = copy.deepcopy(greedy)
+    selected.select([2, 1])
+    last, noted = onedraw.Sampler(seed=1, position=2**32 - 1), onedraw.Sampler(raise_on_bad=False)
+    last(LOGITS), noted(bad)
+    for sampler in (fresh, greedy, selected, last, noted):
+        other = onedraw.Sampler()
+        other.load_state_dict(sampler.state_dict())
+        one, same = sampler.state_dict(), other.state_dict()
+        assert all(
+            torch.equal(v, same[k]) if isinstance(v, Tensor) else v == same[k]
+            for k, v in one.items()
+        )
+    with pytest.raises(onedraw.BadRowError, match="row 2 has a NaN"):
+        other.check()
+
+
 @pytest.mark.parametrize(
     "duplicate", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))]
 )

@@ -13,8 +13,21 @@ from . import _core, ops
 from .arrays import own, plain
 from .edits import set_edits
 from .errors import shown
-from .params import MIN_P, TEMPERATURE, TOP_K, TOP_P, PerRow, Rule, per_row
-from .randomness import Noise, check_range, largest
+from .params import (
+    BAD_TOKEN,
+    MIN_P,
+    POSITION,
+    SEED,
+    STREAM,
+    TEMPERATURE,
+    TOP_K,
+    TOP_P,
+    PerRow,
+    Rule,
+    number,
+    per_row,
+)
+from .randomness import Noise, check_range, largest, shares
 
 __all__ = [
     "State",
@@ -30,6 +43,9 @@ __all__ = [
 
 VERSIONS = {"format": 1, "spec_version": _core.SPEC_VERSION}
 FILTERS = (TEMPERATURE, TOP_K, TOP_P, MIN_P)
+REQUESTS = Rule("requests", "None or an integer >= 0", False, off=0, low=0, high=2**63 - 1)
+# The next position of a request whose last token was drawn is one past the last.
+NEXT = replace(POSITION, allowed="an integer in [0, 2^32]", high=POSITION.high + 1)
 
 
 def own_filters(*given: Any) -> dict[str, PerRow | None]:
@@ -123,16 +139,57 @@ def loaded(record: dict[str, Any]) -> tuple[State, PerRow, Tensor | None]:
     if not isinstance(record, dict) or set(record) != expected:
         given = sorted(map(str, record)) if isinstance(record, dict) else shown(record)
         raise ValueError(f"state must be a dict with the keys {sorted(expected)}, got {given}")
-    values = {name: own_bias(value) for name, value in record.items()}
     for name, version in VERSIONS.items():
-        value = values.pop(name)
-        if value != version:
+        if type(record[name]) is not int or record[name] != version:
             raise ValueError(
                 f"state must have the {name} {version} (another one's tokens would differ), "
-                f"got {shown(value)}"
+                f"got {shown(record[name])}"
             )
-    position, bad = values.pop("position"), values.pop("bad")
-    return State(**values), position, bad
+    filters = own_filters(*(record[rule.name] for rule in FILTERS))
+    seed = None if record["seed"] is None else _loaded(SEED, record["seed"])
+    stream, position = _loaded(STREAM, record["stream"]), _loaded(NEXT, record["position"])
+    for name in ("ties_keep", "row_stream"):
+        if not isinstance(record[name], bool):
+            raise TypeError(f"{name} must be True or False, got {shown(record[name])}")
+    if record["row_stream"] != shares(0 if seed is None else seed, stream):
+        raise ValueError(
+            "row_stream must be True where neither seed nor stream has one value a row, else "
+            f"False, got {record['row_stream']}"
+        )
+    known = record["requests"]
+    known = None if known is None else int(number(REQUESTS, known))
+    per_request = {**filters, "seed": seed, "stream": stream, "position": position}
+    state = State(
+        requests=requests_in(known, per_request),
+        **filters,
+        ties_keep=record["ties_keep"],
+        bad_token=int(number(BAD_TOKEN, record["bad_token"])),
+        seed=seed,
+        stream=stream,
+        row_stream=record["row_stream"],
+        allowed=own_mask(record["allowed"]),
+        logit_bias=own_bias(record["logit_bias"]),
+    )
+    return state, position, _statuses(record["bad"], state.requests)
+
+
+def _loaded(rule: Rule, value: object) -> PerRow:
+    """A checked copy of a number or of a tensor with one a row, as `saved` gives them."""
+    if isinstance(value, (list, tuple)):  # whose None would be taken for a number
+        raise TypeError(f"{rule.name} must be a number or a tensor, got {shown(value)}")
+    checked: PerRow = own(per_row(rule, value))
+    return checked
+
+
+def _statuses(bad: object, requests: int | None) -> Tensor | None:
+    """A checked copy of the worst status of each request so far."""
+    if bad is None:
+        return None
+    fine = isinstance(bad, Tensor) and bad.dtype is torch.int32 and bad.is_cpu
+    if not fine or bad.shape != (requests,):  # type: ignore[attr-defined]
+        raise ValueError(f"bad must be None or an int32 tensor [{requests}], got {shown(bad)}")
+    statuses: Tensor = own(bad)
+    return statuses
 
 
 def requests_in(known: int | None, values: dict[str, PerRow | None]) -> int | None:

@@ -22,6 +22,18 @@ def one_thread(request):
 
 
 @pytest.fixture
+def as_on_a_device(monkeypatch):
+    """Rows that are finished are found and dropped every 16 steps only."""
+    from onedraw.generate import api, stopping
+
+    monkeypatch.setattr(
+        api,
+        "Stopping",
+        lambda limits, eos, criteria, at_once: stopping.Stopping(limits, eos, criteria, False),
+    )
+
+
+@pytest.fixture
 def toy():
     return Toy()
 

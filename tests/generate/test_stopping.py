@@ -69,6 +69,74 @@ def test_the_end_token_pads_by_default(toy):
         assert (tail == 7).all()
 
 
+SIXTEEN = torch.arange(1, 17).view(16, 1)
+END = 49
+
+
+def spoilt(toy, value):
+    """The toy, whose logits are all `value` from the end token of a row on."""
+
+    def model(ids):
+        logits = toy(ids)
+        logits[(ids == END).cumsum(dim=1) > 0] = value
+        return logits
+
+    return model
+
+
+@pytest.fixture(params=["each step", "every 16 steps"])
+def looks(request):
+    if request.param == "every 16 steps":
+        request.getfixturevalue("as_on_a_device")
+
+
+@pytest.mark.usefixtures("looks")
+@pytest.mark.parametrize("details", [False, True])
+@pytest.mark.parametrize("value", [-torch.inf, torch.nan])
+def test_what_comes_after_the_end_of_a_row_is_no_error(toy, value, details):
+    bias = [{END: 100.0 if row == 3 else -100.0} for row in range(16)]
+    options = {"max_new_tokens": 20, "seed": 2, "logit_bias": bias, "eos_token_id": END}
+    options |= {"temperature": [0.5 + 0.1 * row for row in range(16)], "return_details": details}
+    run, expected = (generate(model, SIXTEEN, **options) for model in (spoilt(toy, value), toy))
+    if details:
+        assert run.new_lengths.tolist() == [1 if row == 3 else 20 for row in range(16)]
+        for field, other in zip(run.draws, expected.draws, strict=True):
+            assert torch.equal(field.nan_to_num(7), other.nan_to_num(7))
+        run, expected = run.sequences, expected.sequences
+    assert torch.equal(run, expected)
+
+
+@pytest.mark.usefixtures("looks")
+def test_nothing_is_drawn_for_a_row_without_tokens(toy):
+    many = [0, *[5] * 15]
+    prompts = torch.cat([torch.tensor([[END]]), SIXTEEN[1:]])
+    text = generate(spoilt(toy, torch.nan), prompts, max_new_tokens=many, seed=0)
+    expected = generate(toy, prompts, max_new_tokens=many, seed=0)
+    assert torch.equal(text, expected)
+
+
+@pytest.mark.usefixtures("looks")
+def test_all_rows_end_before_anyone_looks(toy):
+    options = {"max_new_tokens": 20, "eos_token_id": END, "logit_bias": {END: 100.0}}
+    text = generate(spoilt(toy, -torch.inf), SIXTEEN, **options)
+    assert text.tolist() == [[row, END] for row in range(1, 17)]
+
+
+@pytest.mark.usefixtures("looks")
+def test_of_bad_rows_the_running_ones_are_named(toy):
+    def model(ids):
+        logits = spoilt(toy, -torch.inf)(ids)
+        if ids.shape[1] == 9:
+            logits[ids[:, 0] == 12, -1] = torch.nan
+            logits[ids[:, 0] == 2] = torch.nan
+        return logits
+
+    bias = [{END: 100.0 if row == 1 else -100.0} for row in range(16)]
+    with pytest.raises(onedraw.BadRowError, match="row 11 has a NaN") as caught:
+        generate(model, SIXTEEN, max_new_tokens=20, eos_token_id=END, logit_bias=bias)
+    assert (caught.value.rows, caught.value.statuses) == ((11,), (1,))
+
+
 def test_no_more_columns_than_needed(toy):
     bias = {7: 100.0}
     text = generate(toy, PROMPTS, max_new_tokens=1000, eos_token_id=7, logit_bias=bias, seed=0)

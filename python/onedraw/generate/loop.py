@@ -73,7 +73,9 @@ class Loop:
                 return
             logits = self.decoder.prefill()
             for step in range(steps):
-                token = self._draw(logits, step)
+                token = self._draw_running(logits, step)
+                if token is None:
+                    return
                 column = self.tape.write(token, self.rows)
                 drawn = self.stopping.running
                 self.stopping.observe(self.tape, column)
@@ -86,6 +88,21 @@ class Loop:
         finally:
             self.seconds = time.perf_counter() - began
 
+    def _draw_running(self, logits: Tensor, step: int) -> Tensor | None:
+        """`_draw`; rows that are bad, but finished, leave the batch first. None if no other is left.
+
+        What a model gives after the end of a row is nobody's error. A refused draw has not moved the
+        Sampler, so that the others draw at the second attempt what they would have drawn at the first.
+        """
+        try:
+            return self._draw(logits, step)
+        except BadRowError as error:
+            bad = self._running(error)
+            if bad is not None:
+                raise bad from None
+        keep = self._leave()
+        return self._draw(logits[keep.to(logits.device)], step) if keep.numel() else None
+
     def _draw(self, logits: Tensor, step: int) -> Tensor:
         """One token of each row in the batch, int64 [r]."""
         mask = self._mask(logits.shape[-1]) if step < self.min_new else None
@@ -95,8 +112,6 @@ class Loop:
                 return self.sampler(logits, allowed=mask)
             options = self.recorder.options(logits.shape[-1])
             draw = self.sampler.draw(logits, allowed=mask, **options)
-        except BadRowError as error:
-            raise self._by_request(error) from None
         finally:
             self.sampling_seconds += time.perf_counter() - began
         self.recorder.keep(draw, step, self.rows)
@@ -116,17 +131,26 @@ class Loop:
         present = self.tape.tokens.shape[0] if self.rows is None else self.rows.numel()
         gone = present - running
         if running and gone and gone * LEAVE >= present:
-            left = (~stopping.done).nonzero().flatten()
-            keep = left if self.rows is None else torch.searchsorted(self.rows, left)
+            self._leave()
+        return running == 0
+
+    def _leave(self) -> Tensor:
+        """Go on without the finished rows; returns which of the present ones stay, int64 [left]."""
+        left = (~self.stopping.done).nonzero().flatten()
+        keep = left if self.rows is None else torch.searchsorted(self.rows, left)
+        if keep.numel():
             self.decoder.select(keep)
             self.sampler.select(keep.cpu())
             self.rows = left
-        return running == 0
+        return keep
 
-    def _by_request(self, error: BadRowError) -> BadRowError:
-        """The error with the numbers that rows had at first."""
-        if self.rows is None:
-            return error
-        numbers = self.rows.tolist()
-        rows = tuple(numbers[row] for row in error.rows if isinstance(row, int))
-        return BadRowError(rows, error.statuses)
+    def _running(self, error: BadRowError) -> BadRowError | None:
+        """The error with the numbers that rows had at first, less the finished ones; None if it was only these."""
+        done = self.stopping.done.tolist()
+        numbers = range(len(done)) if self.rows is None else self.rows.tolist()
+        bad = [
+            (numbers[row], status)
+            for row, status in zip(error.rows, error.statuses, strict=True)
+            if isinstance(row, int) and not done[numbers[row]]
+        ]
+        return BadRowError(*zip(*bad, strict=True)) if bad else None

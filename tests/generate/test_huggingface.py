@@ -111,6 +111,28 @@ def test_beyond_the_positions_of_the_model(network):
     assert text.shape == (4, 87)
 
 
+@pytest.mark.parametrize("looks", ["each step", "every 16 steps"])
+def test_every_row_of_a_ragged_batch_has_the_whole_context(network, looks, request):
+    if looks == "every 16 steps":
+        request.getfixturevalue("as_on_a_device")
+    prompts = [[i % VOCAB for i in range(62)], *([i, 2 * i, 3] for i in range(1, 16))]
+    seeds = onedraw.seeds(6, range(16))
+    options = {"temperature": 0.9, "eos_token_id": [], "pad_token_id": 0}
+    run = generate(network, prompts, seed=seeds, return_details=True, **options)
+    assert run.new_lengths.tolist() == [2] + [61] * 15
+    for row, prompt in enumerate(prompts):
+        alone = generate(network, [prompt], seed=seeds[row : row + 1], **options)
+        assert alone.shape == (1, 64)
+        assert torch.equal(alone[0, len(prompt) :], torch.tensor(run.tokens(row)))
+
+
+def test_a_row_that_is_finished_needs_no_more_positions(network):
+    prompts = [[i % VOCAB for i in range(62)], *([i, 2, 3] for i in range(1, 16))]
+    many = [2, *[61] * 15]
+    text = generate(network, prompts, max_new_tokens=many, context_length=200, seed=0)
+    assert text.shape == (16, 123)
+
+
 def test_the_context_bounds_the_default_length(llama):
     long = torch.arange(VOCAB)[None]
     assert generate(llama, long, seed=0).shape == (1, 64)

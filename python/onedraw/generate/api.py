@@ -197,12 +197,11 @@ def generate(
     samples = settings.count("num_return_sequences", many, 1)
     texts = settings.strings(stop_strings, checkpoint, tokenizer)
     device = prompts.tokens.device
-    limits = limits.to(device).repeat_interleave(samples)
     longest = int(limits.max()) if limits.numel() else 0
     tape = Tape(prompts.tokens.repeat_interleave(samples, 0), longest, pad)
     criteria = stop_strings_criteria(texts, tokenizer) if texts else None
     at_once = device.type == "cpu" or streamer is not None
-    stopping = Stopping(limits, eos, criteria, at_once)
+    stopping = Stopping(limits.to(device).repeat_interleave(samples), eos, criteria, at_once)
     recorder = None
     if top_logprobs is not None and not return_details:
         raise ValueError(
@@ -212,7 +211,7 @@ def generate(
         recorder = Recorder(requests * samples, longest, report, top_logprobs)
     decoder: Decoder
     if pretrained:
-        decoder = HuggingFaceDecoder(model, tape, prompts, samples, context_length)
+        decoder = HuggingFaceDecoder(model, tape, prompts, limits, samples, context_length)
     else:
         decoder = CallableDecoder(model, tape, samples, context_length)
     check_streamer(streamer)
@@ -233,7 +232,7 @@ def generate(
         drawn.sampler,
         tape,
         stopping,
-        Watch(streamer, progress, requests * samples, int(limits.sum())),
+        Watch(streamer, progress, requests * samples, samples * int(limits.sum())),
         recorder,
         min_new=least,
         eos=eos,

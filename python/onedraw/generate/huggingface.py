@@ -71,6 +71,8 @@ class HuggingFaceDecoder:
         Of R = B * samples rows; the samples of a request stand together.
     prompts : Prompts
         B requests, which go through the model once, whatever `samples` is.
+    limits : Tensor
+        int64 [B]: how many new tokens a request may have.
     samples : int
         Rows of a request.
     context_length : int, optional
@@ -83,6 +85,7 @@ class HuggingFaceDecoder:
         model: Any,
         tape: Tape,
         prompts: Prompts,
+        limits: Tensor,
         samples: int,
         context_length: int | None,
     ) -> None:
@@ -100,13 +103,13 @@ class HuggingFaceDecoder:
         self.takes_positions = "position_ids" in takes
         self.last_only: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
         self.prompt = prompts
-        self.mask: Tensor | None = None  # int64 [r, T + N], 1 on all that is no padding
+        # int64 [r, T + N], 1 on a prompt and on the new tokens that it may have. A row that is finished, but
+        # still in the batch, keeps its last position then: a model may have no further ones.
+        self.mask: Tensor | None = None
         if prompts.mask is not None:
-            self.mask = torch.ones(
-                (prompts.mask.shape[0], tape.tokens.shape[1]),
-                dtype=torch.int64,
-                device=tape.tokens.device,
-            )
+            ends = tape.start + limits.to(tape.tokens.device).unsqueeze(1)
+            columns = torch.arange(tape.tokens.shape[1], device=tape.tokens.device)
+            self.mask = (columns < ends).to(torch.int64)
             self.mask[:, : tape.start] = prompts.mask
         self.cache: Any = None
         self.attends = True  # if not, the padding is over and done with after the prompt

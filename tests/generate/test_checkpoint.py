@@ -60,6 +60,13 @@ def test_lengths(llama):
     assert generate(llama, PROMPT).shape == (1, 10)
 
 
+def test_of_a_length_with_the_prompt_each_request_has_its_own_rest(llama):
+    configure(llama, max_length=10)
+    run = generate(llama, [[1, 2, 3], [4], [5] * 12], return_details=True, pad_token_id=0)
+    assert run.new_lengths.tolist() == [7, 9, 0]
+    assert generate(llama, torch.empty(0, 3, dtype=torch.int64)).shape == (0, 3)
+
+
 def test_end_and_pad(llama):
     bias = {9: 100.0}
     configure(llama, eos_token_id=[9, 10], pad_token_id=4)

@@ -85,7 +85,9 @@ def generate(
     do_sample : bool, optional
         False is greedy. By default what the checkpoint sets, unless a sampling argument is given.
     max_new_tokens : int, or one a request
-        By default what the checkpoint sets, else 128, or as many as fit into the model's context.
+        By default what the checkpoint sets, else 128, or as many as fit into the model's context. A
+        checkpoint's `max_length` includes the request's own prompt, but not its padding, which transformers
+        counts too.
     min_new_tokens : int
         No end token before.
     eos_token_id : int or several
@@ -183,11 +185,11 @@ def generate(
             "attention_mask must be left out, and prompts of one length given, where model is a plain "
             "callable: it would see the padding as text; got prompts of different lengths"
         )
-    requests, width = prompts.tokens.shape
+    requests = prompts.tokens.shape[0]
     given = given_params(params, requests, temperature, top_k, top_p, min_p, ties, seed, stream)
     if context_length is not None:
         context_length = settings.count("context_length", context_length, 1)
-    lengths = settings.new_tokens(max_new_tokens, checkpoint, requests, width)
+    lengths = settings.new_tokens(max_new_tokens, checkpoint, prompts.lengths)
     limits = lengths.most
     if pretrained and context_length is None and (context := context_of(model)) is not None:
         limits = settings.bound(lengths, prompts.lengths, context)

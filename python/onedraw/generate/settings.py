@@ -42,14 +42,18 @@ def count(name: str, value: Any, low: int = 0) -> int:
     return int(number(rule, value))
 
 
-def new_tokens(value: Any, checkpoint: dict[str, Any], requests: int, width: int) -> Lengths:
-    """`max_new_tokens`, a number or one a request, for prompts of `width` columns."""
-    given = value is not None
+def new_tokens(value: Any, checkpoint: dict[str, Any], prompts: Tensor) -> Lengths:
+    """`max_new_tokens`, a number or one a request, for prompts of `prompts` [B] tokens.
+
+    Of a checkpoint's `max_length` a request has what its own prompt leaves, whatever its batch mates are.
+    Transformers counts the padding as a part of the prompt.
+    """
+    requests = prompts.shape[0]
     if value is None:
         value = checkpoint.get("max_new_tokens")
         if value is None and "max_length" in checkpoint:
-            value = max(0, checkpoint["max_length"] - width)
-        given = value is not None
+            value = (checkpoint["max_length"] - prompts.cpu()).clamp(min=0)
+    given = value is not None
     rule = Rule("max_new_tokens", "an integer >= 0", False, off=NEW_TOKENS, low=0, high=ANY)
     checked = per_row(rule, NEW_TOKENS if value is None else value)
     if isinstance(checked, Tensor):

@@ -100,6 +100,31 @@ def test_what_is_not_applied_is_said(llama):
         generate(llama, PROMPT, max_new_tokens=2)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("min_length", 5),
+        ("exponential_decay_length_penalty", (5, 1.5)),
+        ("remove_invalid_values", True),
+        ("max_time", 10.0),
+        ("token_healing", True),
+        ("constraints", [[1]]),
+        ("force_words_ids", [[1]]),
+        ("dola_layers", "high"),
+    ],
+)
+def test_every_setting_that_changes_the_text_is_said(llama, name, value):
+    setattr(llama.generation_config, name, value)
+    with pytest.warns(UserWarning, match=f"{name}=.*which onedraw.generate does not apply"):
+        generate(llama, PROMPT, max_new_tokens=2)
+
+
+def test_a_setting_that_changes_no_text_is_not_said(llama):
+    off = {"min_length": 0, "remove_invalid_values": False, "token_healing": False}
+    configure(llama, **off, renormalize_logits=True, use_cache=True)
+    generate(llama, PROMPT, max_new_tokens=2)
+
+
 def test_a_plain_network_has_no_checkpoint():
     network = torch.nn.Sequential(torch.nn.Embedding(8, 8), torch.nn.Linear(8, 8))
     assert generate(network, PROMPT, max_new_tokens=2, seed=0).shape == (1, 5)

@@ -8,6 +8,7 @@ from typing import Any
 __all__ = ["explicit_settings"]
 
 # What transformers would do with these, we do not do (yet): said, not passed over. Name to "does nothing".
+# Not among them is what changes no text without beams: length_penalty, renormalize_logits.
 UNSUPPORTED: dict[str, Any] = {
     "repetition_penalty": 1.0,
     "encoder_repetition_penalty": 1.0,
@@ -24,6 +25,14 @@ UNSUPPORTED: dict[str, Any] = {
     "bad_words_ids": None,
     "suppress_tokens": None,
     "begin_suppress_tokens": None,
+    "min_length": 0,
+    "exponential_decay_length_penalty": None,
+    "remove_invalid_values": False,
+    "max_time": None,
+    "token_healing": False,
+    "constraints": None,
+    "force_words_ids": None,
+    "dola_layers": None,
     "forced_bos_token_id": None,
     "forced_eos_token_id": None,
     "watermarking_config": None,

@@ -147,6 +147,36 @@ def test_standard_input_is_one_prompt(run, monkeypatch):
         assert out.startswith("two\nlines")
 
 
+@pytest.mark.parametrize("command", ["generate", "inspect"])
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_bytes_that_are_no_text(run, monkeypatch, command, errors):
+    given = [[], ["-"], ["a\udcff"]]
+    given += [["--file", "-"], ["a", "--stop", "\udcff"]] if command == "generate" else []
+    for words in given:
+        piped = io.TextIOWrapper(io.BytesIO(b"a\xff\n"), encoding="utf-8", errors=errors)
+        monkeypatch.setattr(sys, "stdin", piped)
+        status, out, err = run(command, *words)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert "not UTF-8 text" in err
+
+
+def test_standard_input_that_cannot_be_read(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "stdin", None)  # as Python finds it where it is closed
+    for words in ([], ["-"], ["--file", "-"]):
+        status, out, err = run("generate", *words)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+
+    def read(*_):
+        raise IsADirectoryError(21, "Is a directory")
+
+    folder = io.StringIO("")
+    monkeypatch.setattr(folder, "read", read)
+    monkeypatch.setattr(sys, "stdin", folder)
+    status, _, err = run("generate")
+    assert status == 2
+    assert "cannot read the prompt in standard input: Is a directory" in err
+
+
 def test_a_terminal_without_a_prompt_is_a_usage_error(run, monkeypatch):
     terminal = io.StringIO("")
     monkeypatch.setattr(terminal, "isatty", lambda: True)
@@ -196,6 +226,8 @@ def test_a_file_of_json_lines(run, tmp_path):
         ('{"prompt": "a"}\n{"prompt": "a", "top_p": 7}\n', "line 2: top_p must be in (0, 1]"),
         ('{"prompt": "a", "temperature": "hot"}\n', "line 1: temperature"),
         ('{"prompt": ""}\n', "the prompt is empty"),
+        ('{"prompt": "a"}\n{"prompt": "\\ud800"}\n', "line 2 is not UTF-8 text"),
+        ('{"prompt": "a", "id": "\\ud800"}\n', "line 1 is not UTF-8 text"),
     ],
 )
 def test_a_wrong_file(run, tmp_path, content, says):

@@ -13,7 +13,7 @@ import typer
 
 from onedraw.cli.manners import INTERRUPTED, CommandError, mannered
 from onedraw.cli.options import Greedy, Json, MinP, Model, Temperature, Ties, TopK, TopP, sampling
-from onedraw.cli.prompts import Request, from_file, single
+from onedraw.cli.prompts import Request, checked, from_file, single
 from onedraw.cli.text import percent, quoted, table
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def generate(
     if prompt is not None and file is not None:
         raise CommandError("give either a prompt or --file, not both", 2)
     requests = [single(prompt)] if file is None else from_file(file)
+    for text in stop or ():
+        checked(text, "--stop")
     if seed is None:
         seed = secrets.randbits(32)
     from onedraw.cli.language import load

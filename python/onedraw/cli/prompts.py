@@ -11,7 +11,7 @@ from typing import Any
 
 from onedraw.cli.manners import CommandError
 
-__all__ = ["Request", "from_file", "single"]
+__all__ = ["Request", "checked", "from_file", "single"]
 
 OVERRIDES = ("temperature", "top_k", "top_p", "min_p", "seed")
 
@@ -28,13 +28,16 @@ class Request:
 
 def single(argument: str | None) -> Request:
     """Take the one prompt from the command line, or the whole of standard input (``-`` or none)."""
-    if argument is None and sys.stdin.isatty():
+    if argument is None and (sys.stdin is None or sys.stdin.isatty()):
         raise CommandError(
             'give a prompt, as in: onedraw generate "The man walked the cat"; or --file; '
             "or pipe text in",
             2,
         )
-    text = sys.stdin.read().rstrip("\n") if argument in (None, "-") else argument
+    if argument is None or argument == "-":
+        text = _read("-", "the prompt").rstrip("\n")
+    else:
+        text = checked(argument, "the prompt")
     if not text:
         raise CommandError("the prompt is empty", 2)
     return Request(text)
@@ -46,17 +49,38 @@ def from_file(path: str) -> list[Request]:
     A JSON object has the key ``prompt``, may have ``id`` (copied to the output), and may set
     `OVERRIDES` for its own row. Empty lines are skipped; ``-`` is standard input.
     """
-    try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise CommandError(f"cannot read the prompts in {path}: {reason}", 2) from None
+    text = _read(path, "the prompts")
     lines = [(i, line) for i, line in enumerate(text.splitlines(), start=1) if line.strip()]
     if not lines:
         raise CommandError(f"there is no prompt in {path}", 2)
     if not _is_object(lines[0][1]):
         return [Request(line, f"{path}, line {i}") for i, line in lines]
     return [_from_json(line, f"{path}, line {i}") for i, line in lines]
+
+
+def _read(path: str, what: str) -> str:
+    """All of a file, or of standard input (``-``)."""
+    where = "standard input" if path == "-" else path
+    try:
+        if path != "-":
+            return Path(path).read_text(encoding="utf-8")
+        if sys.stdin is None:  # closed by whoever started this
+            raise CommandError(f"cannot read {what} in {where}: it is closed", 2)
+        text = sys.stdin.read()
+    except OSError as error:
+        raise CommandError(f"cannot read {what} in {where}: {error.strerror}", 2) from None
+    except UnicodeDecodeError:
+        raise CommandError(f"{where} is not UTF-8 text", 2) from None
+    return checked(text, where)
+
+
+def checked(text: str, where: str) -> str:
+    """Refuse lone surrogates: what Python makes of bytes that are no text, and JSON can spell."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise CommandError(f"{where} is not UTF-8 text", 2) from None
+    return text
 
 
 def _is_object(line: str) -> bool:
@@ -73,6 +97,7 @@ def _from_json(line: str, where: str) -> Request:
         raise CommandError(f"{where} is not JSON: {error}", 2) from None
     if not isinstance(record, dict) or not isinstance(record.get("prompt"), str):
         raise CommandError(f'{where} must be a JSON object with a string "prompt"', 2)
+    checked(json.dumps(record, ensure_ascii=False), where)
     unknown = sorted(set(record) - {"prompt", "id", *OVERRIDES})
     if unknown:
         allowed = ", ".join(("prompt", "id", *OVERRIDES))

@@ -211,7 +211,7 @@ def draw(
     -------
     Draw
         A NamedTuple of tensors [...]; ``keepdim=True`` makes every one [..., 1] but the top tokens
-        [..., n].
+        [..., n]. How far its numbers may be from the exact ones is in ``docs/determinism.md``.
 
     Examples
     --------
@@ -326,7 +326,8 @@ def probs(
     -------
     Tensor
         float32 [..., V], on the device of the logits: filtered and renormalised, 0 for a token not
-        kept, each within a relative 2^-21 of the exact value and the same on every kernel. It
+        kept, the same on every kernel. A probability p is within 2^-20 p + 2^-150 of the exact one
+        (``docs/determinism.md``): a relative 2^-20, and the rounding of what is below 2^-126. It
         never requires grad.
 
     Raises

@@ -27,6 +27,8 @@ TOP = Rule("top_logprobs", "an integer in [0, V]", False, off=0, low=0, high=2**
 class Draw(NamedTuple):
     """A draw and its record: every field has the shape of the rows, or is None if not asked for.
 
+    The errors of logprobs, kept_mass and entropy are stated in ``docs/determinism.md``.
+
     Attributes
     ----------
     token : Tensor

@@ -44,7 +44,7 @@ def run(folder, capsys):
 
 
 def records(out):
-    return [json.loads(line) for line in out.splitlines()]
+    return [json.loads(line) for line in out.split("\n") if line]
 
 
 @pytest.mark.parametrize("command", ["generate", "inspect", "bench", "info"])
@@ -213,6 +213,17 @@ def test_a_file_of_json_lines(run, tmp_path):
     alone = records(run("generate", PROMPT, "--seed", 9, "--max-new-tokens", 6, "--json")[1])
     assert rows[1]["text"] == alone[0]["text"]
     assert rows[1]["seed"] == 9
+
+
+def test_a_line_ends_at_a_line_feed_only(run, tmp_path):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("one\u2028two\r\nthree\n", encoding="utf-8")
+    rows = records(run("generate", "--file", prompts, "--max-new-tokens", 1)[1])
+    assert len(rows) == 2
+    lines = [json.dumps({"prompt": "a\x85b\u2028c"}, ensure_ascii=False)] * 2
+    prompts.write_text("\n".join(lines), encoding="utf-8")
+    rows = records(run("generate", "--file", prompts, "--max-new-tokens", 1)[1])
+    assert [row["prompt"] for row in rows] == ["a\x85b\u2028c"] * 2
 
 
 @pytest.mark.parametrize(

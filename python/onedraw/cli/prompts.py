@@ -50,7 +50,8 @@ def from_file(path: str) -> list[Request]:
     `OVERRIDES` for its own row. Empty lines are skipped; ``-`` is standard input.
     """
     text = _read(path, "the prompts")
-    lines = [(i, line) for i, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    # Not splitlines: a JSON string, or a prompt, may hold other separators of lines as they are.
+    lines = [(i, line) for i, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if not lines:
         raise CommandError(f"there is no prompt in {path}", 2)
     if not _is_object(lines[0][1]):

@@ -322,7 +322,26 @@ def test_inspect_says_which_filter_cut(run):
 def test_inspect_greedy(run):
     out = run("inspect", PROMPT, "--greedy", "--top", 3)[1]
     assert out.count("cut by greedy") == 2
-    assert "1 token kept" in out
+    share = " ".join(out.splitlines()[1].split()[2:4])  # of the first token, as the table has it
+    assert share != "100.0 %"
+    assert f"1 token kept, with {share} of the probability" in out
+
+
+def test_inspect_shows_no_more_tokens_than_there_are():
+    from onedraw.cli.look import look
+
+    row = torch.tensor([-torch.inf, 1.0, -torch.inf, -300.0, 2.0])
+    for settings in ({}, {"top_k": 1}, {"temperature": 0}):
+        assert [token.id for token in look(row, settings, 5, str).tokens] == [4, 1, 3]
+
+
+def test_inspect_of_logits_that_cannot_be_drawn_from(run, monkeypatch):
+    from onedraw.cli.language import Language
+
+    monkeypatch.setattr(Language, "next_logits", lambda self, text: torch.full((5,), torch.nan))
+    status, out, err = run("inspect", "a", "--top", 3)
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert "has a NaN" in err
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])

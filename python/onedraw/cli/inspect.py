@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import onedraw
 from onedraw.cli.manners import CommandError, mannered
 from onedraw.cli.options import Greedy, Json, MinP, Model, Temperature, Ties, TopK, TopP, sampling
 from onedraw.cli.prompts import single
@@ -64,7 +65,10 @@ def inspect(
         raise CommandError(
             f"--top must be at most {logits.shape[-1]} with this model, got {top}", 2
         )
-    seen = look(logits, settings, top, language.word)
+    try:
+        seen = look(logits, settings, top, language.word)
+    except onedraw.BadRowError as error:
+        raise CommandError(f"the model's logits cannot be drawn from: {error}") from None
     if plot is not None:
         from onedraw.cli.picture import save
 

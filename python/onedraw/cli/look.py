@@ -40,7 +40,10 @@ class Cut:
 
 @dataclass(frozen=True)
 class Look:
-    """The likeliest tokens of one row, and every cut."""
+    """The likeliest tokens of one row, and every cut.
+
+    `kept_mass` is the share of the probability that the filters leave: of a greedy row that of its token.
+    """
 
     tokens: list[Seen]
     cuts: list[Cut]
@@ -65,7 +68,7 @@ def look(
     settings
         The sampling parameters that were given, of `onedraw.sample`.
     top
-        How many of the likeliest tokens to show.
+        How many of the likeliest tokens to show; fewer where the others are at -inf.
     word
         From a token's id to its text; asked only for the tokens that are shown.
 
@@ -89,7 +92,7 @@ def look(
     assert draw.top_tokens is not None  # asked for above
     assert draw.kept_mass is not None
     assert draw.entropy is not None
-    ids = [int(i) for i in draw.top_tokens.tolist()]
+    ids = draw.top_tokens.tolist()[: int((~logits.isneginf()).sum())]
     cumulative = base[ids].double().cumsum(0).tolist()
     tokens = []
     for rank, (i, so_far) in enumerate(zip(ids, cumulative, strict=True), start=1):
@@ -113,7 +116,7 @@ def look(
             for name, mask in masks.items()
         ],
         num_kept=int(draw.num_kept),
-        kept_mass=float(draw.kept_mass),
+        kept_mass=float(base[int(draw.token)] if greedy else draw.kept_mass),
         entropy=float(draw.entropy),
     )
 

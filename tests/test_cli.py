@@ -106,6 +106,7 @@ def test_streamed_and_recorded_text_are_the_same(run):
     assert record["num_tokens"] == 40
     assert record["finish_reason"] == "length"
     assert record["seed"] == 3
+    assert record["spec_version"] == onedraw.SPEC_VERSION
 
 
 def test_greedy(run):
@@ -297,6 +298,7 @@ def test_inspect(run, folder):
         logits = model(tokenizer(PROMPT, return_tensors="pt")["input_ids"]).logits[0, -1]
     p = logits.double().softmax(-1)
     (record,) = records(run("inspect", PROMPT, "--top", 4, "--json")[1])
+    assert record["spec_version"] == onedraw.SPEC_VERSION
     for token, (share, index) in zip(record["tokens"], zip(*p.topk(4), strict=True), strict=True):
         assert token["id"] == index
         assert token["probability"] == pytest.approx(float(share), rel=1e-5)
@@ -373,6 +375,7 @@ def test_bench(run, monkeypatch):
     rows = records(run("bench", "--seconds", 0.01, "--json")[1])
     assert len(rows) == 2 * len(contest.FILTERS)
     assert all(row["onedraw"] > 0 and row["floor"] > 0 for row in rows)
+    assert {row["spec_version"] for row in rows} == {onedraw.SPEC_VERSION}
 
 
 def test_info(run):

@@ -68,7 +68,11 @@ def bench(
             if live:
                 print(f"\r{len(results)} cases done", end="", file=sys.stderr, flush=True)
             if json_:
-                record = {"kernel": _core.kernel(), "threads": torch.get_num_threads()}
+                record = {
+                    "kernel": _core.kernel(),
+                    "threads": torch.get_num_threads(),
+                    "spec_version": _core.SPEC_VERSION,
+                }
                 print(json.dumps(record | asdict(result)), flush=True)
     except RuntimeError as error:
         raise CommandError(str(error)) from None

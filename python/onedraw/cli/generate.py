@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import onedraw
 from onedraw.cli.manners import INTERRUPTED, CommandError, mannered
 from onedraw.cli.options import Greedy, Json, MinP, Model, Temperature, Ties, TopK, TopP, sampling
 from onedraw.cli.prompts import Request, checked, from_file, single
@@ -143,6 +144,7 @@ def _record(row: Written, request: Request, seed: int, details: bool) -> dict[st
         "finish_reason": row.finish_reason,
         "num_tokens": row.num_tokens,
         "seed": request.overrides.get("seed", seed),
+        "spec_version": onedraw.SPEC_VERSION,
     }
     return record | ({"tokens": row.tokens} if details else {})
 

@@ -74,7 +74,12 @@ def inspect(
 
         save(seen, text, plot)
     if json_:
-        record = {"model": language.name, "prompt": text, "settings": settings}
+        record = {
+            "model": language.name,
+            "prompt": text,
+            "settings": settings,
+            "spec_version": onedraw.SPEC_VERSION,
+        }
         print(json.dumps(record | seen.record(), ensure_ascii=False))
     else:
         print(_text(seen, settings))

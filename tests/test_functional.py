@@ -149,6 +149,10 @@ def test_edits_of_steps_are_one_a_step_or_one_a_request(kernel: str) -> None:
     a_step = onedraw.probs(logits, allowed=mask, logit_bias=mask.float()).view(6, 70)
     expected = onedraw.probs(flat, allowed=mask.view(6, 70), logit_bias=mask.view(6, 70).float())
     assert torch.equal(a_step, expected)
+    one = onedraw.probs(logits[:1], allowed=mask[:1, 0], logit_bias=mask[:1, 0].float())
+    assert torch.equal(
+        one[0], onedraw.probs(logits[0], allowed=mask[0, 0], logit_bias=mask[0, 0].float())
+    )
     a_request = onedraw.probs(logits, allowed=mask[:, 0], logit_bias=[{3: 1.0}, {4: 2.0}])
     for b in range(2):
         alone = onedraw.probs(logits[b], allowed=mask[b, 0], logit_bias={3 + b: 1.0 + b})

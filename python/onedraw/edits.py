@@ -1,7 +1,10 @@
 """What a call does to the logits before the filters: `allowed` and `logit_bias`.
 
 Both are given for all rows or one a row; for logits [B, T, V] that is one a step, [B, T, ...], or
-one a request, [B, ...]. Here they are checked and given to the binding.
+one a request, [B, ...]. Here they are checked and given to the binding, which reads tensors in place
+if their last dimension is contiguous and their rows are equally far apart. Copied, in each call, are
+those that are not, a dense bias that is not float32, and what is one a request where B and T are
+both above 1, to [B * T, ...].
 """
 
 from __future__ import annotations
@@ -48,8 +51,8 @@ def _rows(value: Tensor, x: Tensor, name: str, columns: str) -> Tensor:
     """`value` [C], or one a row of `x`, as [C] or [rows, C] with a last stride of 1."""
     shape, wanted = value.shape[:-1], x.shape[:-1]
     if len(shape) == 1 and len(wanted) == 2 and shape[0] == wanted[0]:
-        # A request's, for all its steps.
-        value = value.unsqueeze(1).expand(*wanted, value.shape[-1])
+        # A request's, for all its steps: of one request as it is, of several T times over.
+        value = value[0] if shape[0] == 1 else value.unsqueeze(1).expand(*wanted, value.shape[-1])
     elif len(shape) != 0 and shape != wanted and not (shape == (1,) and len(wanted) == 0):
         raise ValueError(
             f"{name} must be {columns}, or one of these a row of the logits {list(x.shape)}, "

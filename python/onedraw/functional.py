@@ -81,10 +81,12 @@ def sample(
         default torch's own, so that ``torch.manual_seed`` reproduces a run.
     allowed : Tensor, optional
         The tokens that may be drawn: bool [V] or one a row, or the same as bits packed in int32
-        [..., ceil(V / 32)], the lowest bit first (as xgrammar and llguidance pack them).
+        [..., ceil(V / 32)], the lowest bit first (as xgrammar and llguidance pack them). Read in
+        place; one a request of logits [B, T, V] is copied to [B, T, ...] where B and T exceed 1.
     logit_bias : mapping, list of mappings, or Tensor, optional
         Added to the logits: {token id: value} for all rows, a list with one (or None) a row, or a
-        tensor [V], or one a row.
+        tensor [V], or one a row (float32 is read in place, another dtype copied; one a request as
+        for `allowed`).
     params : SamplingParams, or a list of them with one a row, optional
         What is not given as a keyword is taken from here. None is "not given", and turns off
         nothing that is set here; a parameter's own off value does: temperature=1.0, top_k=0,

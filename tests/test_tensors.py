@@ -218,3 +218,26 @@ def test_the_fallback_changes_nothing_on_the_cpu() -> None:
     assert torch.equal(draw.token, TOKENS)
     assert torch.equal(onedraw.probs(LOGITS, fallback="cpu"), onedraw.probs(LOGITS))
     assert torch.equal(onedraw.Sampler(seed=5, position=2, fallback="cpu")(LOGITS), TOKENS)
+
+
+@pytest.mark.filterwarnings("ignore:Dynamo:UserWarning")
+def test_torch_compile_breaks_its_graph_at_a_call() -> None:
+    def token_after(logits: Tensor) -> Tensor:
+        return onedraw.sample(logits * 1, **KEYED) + 1
+
+    torch._dynamo.reset()
+    assert torch.equal(torch.compile(token_after, backend="eager")(LOGITS), TOKENS + 1)
+    torch._dynamo.reset()
+    with pytest.raises(torch._dynamo.exc.Unsupported):
+        torch.compile(token_after, backend="eager", fullgraph=True)(LOGITS)
+    torch._dynamo.reset()
+
+
+def test_a_call_that_torch_compile_is_told_to_leave_alone_is_one_break() -> None:
+    draw = torch.compiler.disable(onedraw.sample)
+    sampler = torch.compiler.disable(onedraw.Sampler(seed=5, position=2))
+    for call in (lambda logits: draw(logits, **KEYED), sampler):
+        torch._dynamo.reset()
+        explained = torch._dynamo.explain(lambda logits, f=call: f(logits * 1) + 1)(LOGITS)
+        assert (explained.graph_count, explained.graph_break_count) == (2, 1)
+    torch._dynamo.reset()

@@ -69,7 +69,10 @@ def plain(x: Any, name: str) -> Tensor:
     if isinstance(x, np.ndarray) and (not x.flags.aligned or any(s < 0 for s in x.strides)):
         x = x.copy()  # torch cannot hold negative strides
     if not hasattr(kind, "__dlpack__"):
-        raise TypeError(f"{name} must be a tensor, or an array with __dlpack__, got {shown(x)}")
+        hint = f" (give its .{name})" if hasattr(x, name) else ""
+        raise TypeError(
+            f"{name} must be a tensor, or an array with __dlpack__, got {shown(x)}{hint}"
+        )
     try:
         if x.__dlpack_device__()[0] != 1:  # kDLCPU
             raise ValueError(f"{name} must be on the cpu, got an array on another device")

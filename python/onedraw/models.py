@@ -118,6 +118,8 @@ def _load(name: str | Path, dtype: torch.dtype, *, local: bool) -> tuple[Any, An
         tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local)
         model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, local_files_only=local)
     except (OSError, ValueError, ImportError) as error:
+        if Path(name).is_absolute() and not Path(name).exists():
+            raise ModelError(f"no model from {str(name)!r}: there is no such folder") from error
         first = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"no model from {str(name)!r}: give a folder with a causal language model, or a name that the "

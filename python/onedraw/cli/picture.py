@@ -31,7 +31,7 @@ def save(seen: Look, prompt: str, path: Path) -> None:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise CommandError(
-            "--plot needs matplotlib; install it with: pip install 'onedraw[plot]'"
+            "--plot needs matplotlib; install it with: pip install matplotlib"
         ) from None
     tokens = seen.tokens
     figure = Figure(figsize=(max(5.0, 0.55 * len(tokens) + 2), 4.2), layout="constrained")
@@ -47,7 +47,7 @@ def save(seen: Look, prompt: str, path: Path) -> None:
     axes.set_xticklabels(names, rotation=45, ha="right", rotation_mode="anchor", fontsize=9)
     axes.set_ylabel("probability, %")
     axes.set_title(
-        f"{_title(prompt)}: {kept(seen.num_kept, seen.kept_mass)}", loc="left", fontsize=10
+        f"{_title(prompt)}\n{kept(seen.num_kept, seen.kept_mass)}", loc="left", fontsize=10
     )
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(y=0.12)
@@ -71,6 +71,6 @@ def save(seen: Look, prompt: str, path: Path) -> None:
         raise CommandError(f"cannot write the picture to {path}: {error}", 2) from None
 
 
-def _title(prompt: str, most: int = 60) -> str:
+def _title(prompt: str, most: int = 50) -> str:
     text = quoted(prompt if len(prompt) <= most else "…" + prompt[-most:])
     return "after " + text.replace("$", r"\$")

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "../spec/mass.h"
-#include "reader.h"
+#include "../spec/reader.h"
 #include "simd.h"
 
 namespace onedraw::cpu::ONEDRAW_TARGET {

@@ -2,8 +2,8 @@
 // row.cpp, once for all of them; here is what touches many logits or many random numbers.
 #pragma once
 
-#include "reader.h"
-#include "settings.h"
+#include "../spec/reader.h"
+#include "../spec/settings.h"
 
 namespace onedraw::cpu {
 

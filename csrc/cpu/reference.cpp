@@ -4,10 +4,10 @@
 #include <map>
 #include <vector>
 
+#include "../spec/reader.h"
+#include "../spec/settings.h"
 #include "answer.h"
 #include "kernel.h"
-#include "reader.h"
-#include "settings.h"
 
 namespace onedraw::cpu {
 namespace {

@@ -6,7 +6,7 @@
 // each step an exact look at the row. Either way the work is bounded, whatever the row.
 #include <algorithm>
 
-#include "bisect.h"
+#include "../spec/bisect.h"
 #include "cut.h"
 #include "estimate.h"
 #include "row.h"

@@ -1,7 +1,7 @@
 // The second look: only at blocks whose maximum says that they hold candidates.
 #pragma once
 
-#include "bisect.h"
+#include "../spec/bisect.h"
 #include "scan.h"
 
 namespace onedraw::cpu::ONEDRAW_TARGET {

@@ -1,25 +1,15 @@
-// Weights of a vector of values (R2.2, R2.3), for a block or row whose largest value has |z| below kFastLimit: there
-// the nearest integer comes from adding a magic number, and its bits count in units of 1.
-//
-// A value far below (down to -inf) makes h leave its binade: as an unsigned difference of bits it still is further away
-// than any shift reaches, and whatever else is computed for it, is shifted out.
+// Weights of a vector of values, in the fast form (fast.h).
 #pragma once
 
-#include "../spec/mass.h"
+#include "../spec/fast.h"
 #include "simd.h"
 
 namespace onedraw::cpu::ONEDRAW_TARGET {
 
-constexpr float kMagic = 0x1.8p23f;
-constexpr float kFastLimit = 0x1p21f;
-
-// Whether every distance to this value can be taken from bits.
-static inline bool is_fast(float largest, float scale) {
-  const float z = largest * scale;
-  return z < kFastLimit && z > -kFastLimit;
-}
-
-static inline uint32_t magic_bits(float x, float scale) { return spec::bits_of(spec::fma(x, scale, kMagic)); }
+using spec::is_fast;
+using spec::kFastLimit;
+using spec::kMagic;
+using spec::magic_bits;
 
 struct VectorWeight {
   U magic;     // bits of h: differences are differences of n

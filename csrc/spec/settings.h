@@ -1,10 +1,10 @@
 // What one row of a job asks for, with every per-row parameter read.
 #pragma once
 
-#include "../spec/job.h"
-#include "../spec/race.h"
+#include "job.h"
+#include "race.h"
 
-namespace onedraw::cpu {
+namespace onedraw {
 
 struct Settings {
   bool greedy;
@@ -17,7 +17,7 @@ struct Settings {
   spec::Noise noise;
 };
 
-[[maybe_unused]] static inline Settings settings_of(const Job& job, int64_t row) {
+ONEDRAW_FN Settings settings_of(const Job& job, int64_t row) {
   const int64_t request = row / job.steps;
   const float temperature = job.temperature.at(request);
   const int64_t k = job.top_k.at(request);
@@ -35,8 +35,8 @@ struct Settings {
   return s;
 }
 
-[[maybe_unused]] static inline spec::Weight weight_of(const Settings& s, float x) {
+ONEDRAW_FN spec::Weight weight_of(const Settings& s, float x) {
   return s.weights ? spec::given_weight(x) : spec::weight(x, s.scale);
 }
 
-}  // namespace onedraw::cpu
+}  // namespace onedraw

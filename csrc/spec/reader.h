@@ -1,11 +1,11 @@
 // One row's logits, one token at a time: widened (R1.2) and edited (R1.3).
 #pragma once
 
-#include "../spec/job.h"
-#include "../spec/key.h"
-#include "../spec/widen.h"
+#include "job.h"
+#include "key.h"
+#include "widen.h"
 
-namespace onedraw::cpu {
+namespace onedraw {
 
 struct Reader {
   const void* logits;  // this row's first element
@@ -22,11 +22,9 @@ struct Reader {
   int64_t bias_count;
 };
 
-[[maybe_unused]] static inline bool is_edited(const Reader& r) {
-  return r.weights || r.mask != Mask::none || r.bias || r.bias_count;
-}
+ONEDRAW_FN bool is_edited(const Reader& r) { return r.weights || r.mask != Mask::none || r.bias || r.bias_count; }
 
-[[maybe_unused]] static inline Reader reader_of(const Job& job, int64_t row) {
+ONEDRAW_FN Reader reader_of(const Job& job, int64_t row) {
   const int64_t request = row / job.steps;
   const int64_t offset = request * job.batch_stride + (row % job.steps) * job.step_stride;
   const int64_t bytes = job.dtype == DType::float32 ? 4 : 2;
@@ -48,7 +46,7 @@ struct Reader {
   return r;
 }
 
-[[maybe_unused]] static inline float raw_value(const Reader& r, int64_t id) {
+ONEDRAW_FN float raw_value(const Reader& r, int64_t id) {
   switch (r.dtype) {
     case DType::float16: return spec::widen_float16(static_cast<const uint16_t*>(r.logits)[id]);
     case DType::bfloat16: return spec::widen_bfloat16(static_cast<const uint16_t*>(r.logits)[id]);
@@ -56,14 +54,14 @@ struct Reader {
   }
 }
 
-[[maybe_unused]] static inline bool is_allowed(const Reader& r, int64_t id) {
+ONEDRAW_FN bool is_allowed(const Reader& r, int64_t id) {
   if (r.mask == Mask::bools) return r.allowed[id] != 0;
   if (r.mask == Mask::bits) return (r.allowed_bits[id >> 5] >> (id & 31)) & 1;
   return true;
 }
 
 // The first sparse bias entry with an id of at least `id`.
-[[maybe_unused]] static inline int64_t bias_from(const Reader& r, int64_t id) {
+ONEDRAW_FN int64_t bias_from(const Reader& r, int64_t id) {
   int64_t low = 0, high = r.bias_count;
   while (low < high) {
     const int64_t middle = (low + high) / 2;
@@ -76,12 +74,12 @@ struct Reader {
 }
 
 // R2.5: a given weight as a value: zero is no candidate, and what is no weight reads as NaN.
-[[maybe_unused]] static inline float weight_value(float x) {
+ONEDRAW_FN float weight_value(float x) {
   if (x == 0) return -__builtin_inff();
   return x > 0 && x < __builtin_inff() ? x : __builtin_nanf("");
 }
 
-[[maybe_unused]] static inline float value(const Reader& r, int64_t id) {
+ONEDRAW_FN float value(const Reader& r, int64_t id) {
   if (!is_allowed(r, id)) return -__builtin_inff();
   float x = raw_value(r, id);
   if (r.weights) return weight_value(x);
@@ -94,7 +92,7 @@ struct Reader {
 }
 
 // Why a row reads as having a NaN: it has one, or a weight that is none.
-[[maybe_unused]] static inline Status status_of_nan(const Reader& r) {
+ONEDRAW_FN Status status_of_nan(const Reader& r) {
   if (!r.weights) return Status::nan;
   for (int64_t id = 0; id < r.vocab; ++id) {
     const float x = raw_value(r, id);
@@ -103,4 +101,4 @@ struct Reader {
   return Status::invalid;
 }
 
-}  // namespace onedraw::cpu
+}  // namespace onedraw

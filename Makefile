@@ -24,7 +24,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --quiet
 DONE := $(VENV)/.done
 SITE = $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
 
-SOURCES := pyproject.toml CMakeLists.txt README.md \
+SOURCES := pyproject.toml CMakeLists.txt README.md $(wildcard cmake/*) \
 	$(shell find csrc python -type f ! -name '*.so' ! -name '*.pyc')
 CPP := $(shell find csrc -type f \( -name '*.h' -o -name '*.cpp' -o -name '*.cuh' -o -name '*.cu' \) \
 	! -path 'csrc/third_party/*')

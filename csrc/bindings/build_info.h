@@ -12,7 +12,7 @@ inline pybind11::dict build_info() {
   info["build_type"] = ONEDRAW_BUILD_TYPE;
   info["flags"] = ONEDRAW_FLAGS;
   info["openmp"] = _OPENMP;
-  info["cuda"] = "not in this build: it was configured for the CPU only";
+  info["cuda"] = ONEDRAW_CUDA_STATE;
   return info;
 }
 

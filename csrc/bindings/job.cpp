@@ -1,7 +1,9 @@
 #include "job.h"
 
+#include <cstdlib>
 #include <stdexcept>
 
+#include "../cuda/launch.h"
 #include "../spec/mass.h"
 
 namespace onedraw::bindings {
@@ -21,9 +23,7 @@ void require(bool fine, const char* message) {
   if (!fine) fail(message);
 }
 
-void require_cpu(const Tensor& t, const std::string& name) {
-  require(t.device.device_type == kDLCPU, name + " is not on the CPU");
-}
+bool on_cpu(const Tensor& t) { return t.device.device_type == kDLCPU; }
 
 template <class T>
 constexpr bool kIsFloat = std::is_same_v<T, float>;
@@ -57,6 +57,14 @@ int64_t rows_of(const Tensor& t, int64_t& stride, const std::string& name) {
   return t.shape.size() == 2 ? t.shape[0] : 0;
 }
 
+void check_sparse(const int64_t* starts, int64_t rows, const int64_t* id, int64_t count) {
+  require(starts[0] == 0 && starts[rows] == count, "the offsets of a sparse logit_bias do not span it");
+  for (int64_t r = 0; r < rows; ++r) require(starts[r] <= starts[r + 1], "the offsets of a sparse logit_bias fall");
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t at = starts[r] + 1; at < starts[r + 1]; ++at)
+      require(id[at - 1] < id[at], "the ids of a sparse logit_bias do not ascend");
+}
+
 }  // namespace
 
 PyJob::PyJob() {
@@ -79,7 +87,6 @@ void PyJob::set_per_row(PerRow<T>& field, const std::string& name, py::object va
     return;
   }
   Tensor t = tensor_of(value, name.c_str());
-  require_cpu(t, name);
   require(t.shape.size() == 1 && t.contiguous(), name + " is not a contiguous vector");
   require(kIsFloat<T> ? t.is(kDLFloat, 32) : t.is(kDLInt, 64), name + " has the wrong dtype");
   field = {T{}, static_cast<const T*>(t.data)};
@@ -109,7 +116,6 @@ void PyJob::allow(py::object mask) {
   inputs_.erase("allowed");
   if (mask.is_none()) return;
   Tensor t = tensor_of(mask, "allowed");
-  require_cpu(t, "allowed");
   const bool bools = t.is(kDLBool, 8);
   require(bools || t.is(kDLInt, 32), "allowed is neither bool nor int32");
   mask_rows_ = rows_of(t, job.allowed_stride, "allowed");
@@ -125,7 +131,6 @@ void PyJob::bias(py::object dense) {
   inputs_.erase("bias");
   if (dense.is_none()) return;
   Tensor t = tensor_of(dense, "logit_bias");
-  require_cpu(t, "logit_bias");
   require(t.is(kDLFloat, 32), "logit_bias is not float32");
   bias_rows_ = rows_of(t, job.bias_stride, "logit_bias");
   bias_columns_ = t.shape.back();
@@ -139,21 +144,13 @@ void PyJob::bias_sparse(py::object offsets, py::object ids, py::object values) {
   for (const char* name : {"bias_offsets", "bias_ids", "bias_values"}) inputs_.erase(name);
   if (offsets.is_none()) return;
   Tensor o = tensor_of(offsets, "bias offsets"), i = tensor_of(ids, "bias ids"), v = tensor_of(values, "bias values");
-  for (const Tensor* t : {&o, &i, &v}) {
-    require_cpu(*t, "logit_bias");
+  for (const Tensor* t : {&o, &i, &v})
     require(t->shape.size() == 1 && t->contiguous(), "a sparse logit_bias is not made of contiguous vectors");
-  }
   require(o.is(kDLInt, 64) && i.is(kDLInt, 64) && v.is(kDLFloat, 32), "a sparse logit_bias has the wrong dtypes");
   require(o.shape[0] >= 2 && i.shape[0] == v.shape[0], "a sparse logit_bias has the wrong lengths");
   const int64_t* starts = static_cast<const int64_t*>(o.data);
   sparse_rows_ = o.shape[0] - 1;
-  require(starts[0] == 0 && starts[sparse_rows_] == i.shape[0], "the offsets of a sparse logit_bias do not span it");
-  const int64_t* id = static_cast<const int64_t*>(i.data);
-  for (int64_t r = 0; r < sparse_rows_; ++r)  // all of them, before any is used
-    require(starts[r] <= starts[r + 1], "the offsets of a sparse logit_bias fall");
-  for (int64_t r = 0; r < sparse_rows_; ++r)
-    for (int64_t at = starts[r] + 1; at < starts[r + 1]; ++at)
-      require(id[at - 1] < id[at], "the ids of a sparse logit_bias do not ascend");
+  if (on_cpu(o) && on_cpu(i)) check_sparse(starts, sparse_rows_, static_cast<const int64_t*>(i.data), i.shape[0]);
   job.bias_offsets = starts;
   job.bias_ids = static_cast<const int64_t*>(i.data);
   job.bias_values = static_cast<const float*>(v.data);
@@ -169,7 +166,6 @@ void PyJob::output(const std::string& name, py::object tensor) {
   Tensor t;
   if (!tensor.is_none()) {
     t = tensor_of(tensor, name.c_str());
-    require_cpu(t, name);
     require(t.contiguous(), name + " is not contiguous");
     data = t.data;
   }
@@ -220,8 +216,23 @@ void PyJob::check_weights(const Job& j) const {
   }
 }
 
-void PyJob::check(const Job& j) const {
+// What can be read here; a kernel on a device gives rows with a parameter out of range a status.
+void PyJob::check_parameters(const Job& j) const {
+  for (int64_t b = 0; b < j.batch; ++b) {
+    const float temperature = j.temperature.at(b), p = j.top_p.at(b), q = j.min_p.at(b);
+    require(temperature == 0 || (temperature >= 1e-6f && temperature <= 1e6f), "temperature out of range");
+    require(p > 0 && p <= 1, "top_p out of range");
+    require(q >= 0 && q <= 1, "min_p out of range");
+  }
+  if (j.weights) check_weights(j);
+}
+
+void PyJob::check(const Job& j, const DLDevice& device) const {
   const int64_t rows = j.batch * j.steps;
+  for (const auto* tensors : {&inputs_, &outputs_})
+    for (const auto& [name, t] : *tensors)
+      if (t.device.device_type != device.device_type || t.device.device_id != device.device_id)
+        fail(name + " is not on the device of the logits");
   require(j.vocab >= 1 && j.vocab <= kMaxVocab, "the vocabulary is not in [1, 2^22]");
   require(j.num_samples >= 1 && j.num_samples <= (1 << 24), "num_samples is not in [1, 2^24]");
   for (const auto& [name, t] : inputs_)
@@ -247,22 +258,13 @@ void PyJob::check(const Job& j) const {
     if (t.size() != rows * each)
       fail(name + " has " + std::to_string(t.size()) + " elements for " + std::to_string(rows * each));
   }
-  for (int64_t b = 0; b < j.batch; ++b) {
-    const float temperature = j.temperature.at(b), p = j.top_p.at(b), q = j.min_p.at(b);
-    require(temperature == 0 || (temperature >= 1e-6f && temperature <= 1e6f), "temperature out of range");
-    require(p > 0 && p <= 1, "top_p out of range");
-    require(q >= 0 && q <= 1, "min_p out of range");
-  }
-  if (j.weights) check_weights(j);
 }
 
-void PyJob::run(py::object logits) const {
-  const Tensor t = tensor_of(logits, "logits");
-  require_cpu(t, "logits");
+Job PyJob::job_of(const Tensor& t) const {
   const size_t n = t.shape.size();
   require(n >= 1 && n <= 3, "logits are not [V], [B, V] or [B, T, V]");
-  if (t.size() == 0 && t.shape.back() > 0) return;  // no rows
-  require(t.strides.back() == 1 || t.shape.back() <= 1, "logits are not contiguous in their last dimension");
+  require(t.size() == 0 || t.strides.back() == 1 || t.shape.back() == 1,
+          "logits are not contiguous in their last dimension");
   Job j = job;
   j.logits = t.data;
   j.dtype = dtype_of(t);
@@ -271,13 +273,23 @@ void PyJob::run(py::object logits) const {
   j.batch_stride = n >= 2 ? t.strides[0] : 0;
   j.steps = n == 3 ? t.shape[1] : 1;
   j.step_stride = n == 3 ? t.strides[1] : 0;
-  require(j.vocab >= 1, "the vocabulary is empty");
   j.num_top = 0;
+  require(j.vocab >= 1, "the vocabulary is empty");
+  if (j.batch * j.steps == 0) return j;
   for (const char* name : {"top_token", "top_logprob"}) {
     const auto found = outputs_.find(name);
     if (found != outputs_.end()) j.num_top = found->second.size() / (j.batch * j.steps);
   }
-  check(j);
+  check(j, t.device);
+  return j;
+}
+
+void PyJob::run(py::object logits) const {
+  const Tensor t = tensor_of(logits, "logits");
+  require(on_cpu(t), "logits are not on the CPU");
+  const Job j = job_of(t);
+  if (j.batch * j.steps == 0) return;
+  check_parameters(j);
   require_idle();
   running_ = true;
   bool fine;
@@ -287,6 +299,27 @@ void PyJob::run(py::object logits) const {
   }
   running_ = false;
   if (!fine) throw std::bad_alloc();
+}
+
+void PyJob::run_cuda(py::object logits, py::object workspace, uintptr_t stream, bool advance) const {
+  const Tensor t = tensor_of(logits, "logits"), space = tensor_of(workspace, "workspace");
+  const bool in_host_memory = on_cpu(t) && std::getenv("CUDA_ON_CPU");  // where device memory is the host's
+  require(t.device.device_type == kDLCUDA || in_host_memory, "logits are not on a CUDA device");
+  const Job j = job_of(t);
+  const int64_t rows = j.batch * j.steps;
+  if (rows == 0) return;
+  if (advance) require(j.position.data && j.steps == 1, "only a vector of positions can advance, one a row");
+  const int device = in_host_memory ? 0 : t.device.device_id;
+  require_idle();
+  cuda::Shape shape;
+  std::string error = cuda::shape_of(device, rows, j.vocab, shape);
+  if (error.empty()) {
+    require(space.contiguous() && space.is(kDLUInt, 8) && space.device.device_type == t.device.device_type &&
+                space.device.device_id == t.device.device_id && space.size() >= cuda::workspace_bytes(j.vocab, shape),
+            "the workspace is too small, or not on the device of the logits");
+    error = cuda::run(j, device, reinterpret_cast<void*>(stream), shape, space.data, advance);
+  }
+  if (!error.empty()) throw std::runtime_error(error);
 }
 
 }  // namespace onedraw::bindings

@@ -20,6 +20,9 @@ class PyJob {
   void bias_sparse(py::object offsets, py::object ids, py::object values);
   void output(const std::string& name, py::object tensor);
   void run(py::object logits) const;
+  // On a CUDA device; returns once the kernel is launched. `workspace` is uint8, zero when new, of
+  // cuda_workspace_bytes; with `advance` the kernel adds 1 to each request's position.
+  void run_cuda(py::object logits, py::object workspace, uintptr_t stream, bool advance) const;
 
   Job job{};
 
@@ -34,7 +37,9 @@ class PyJob {
 
   template <class T>
   void set_per_row(PerRow<T>& field, const std::string& name, py::object value);
-  void check(const Job& job) const;
+  Job job_of(const Tensor& logits) const;
+  void check(const Job& job, const DLDevice& device) const;
+  void check_parameters(const Job& job) const;
   void check_weights(const Job& job) const;
   void require_idle() const;
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "../cpu/kernel.h"
+#include "../cuda/launch.h"
 #include "../spec/race.h"
 #include "../spec/version.h"
 #include "build_info.h"
@@ -58,6 +59,10 @@ double floor_of(py::object x, int threads) {
   return cpu::floor_of(static_cast<const float*>(t.data), t.shape[0], t.shape[1], t.strides[0], threads);
 }
 
+void check_cuda(const std::string& error) {
+  if (!error.empty()) throw std::runtime_error(error);
+}
+
 }  // namespace
 }  // namespace onedraw::bindings
 
@@ -76,6 +81,8 @@ PYBIND11_MODULE(_core, m) {
       .def("bias_sparse", &PyJob::bias_sparse)
       .def("output", &PyJob::output)
       .def("run", &PyJob::run)
+      .def("run_cuda", &PyJob::run_cuda, py::arg("logits"), py::arg("workspace"), py::arg("stream") = 0,
+           py::arg("advance") = false)
       .def_property(
           "ties_keep", [](const PyJob& p) { return p.job.ties_keep; }, [](PyJob& p, bool v) { p.job.ties_keep = v; })
       .def_property(
@@ -98,6 +105,20 @@ PYBIND11_MODULE(_core, m) {
   m.def("set_kernel", [](std::optional<std::string> name) { set_kernel(name, "name"); });
   m.def("build_info", &build_info);
   m.def("floor", &floor_of, py::arg("x"), py::arg("threads") = 1);
+
+  m.def("cuda_device_count", [] {
+    int count = 0;
+    check_cuda(cuda::device_count(count));
+    return count;
+  });
+  m.def(
+      "cuda_workspace_bytes",
+      [](int device, int64_t rows, int64_t vocab) {
+        cuda::Shape shape;
+        check_cuda(cuda::shape_of(device, rows, vocab, shape));
+        return cuda::workspace_bytes(vocab, shape);
+      },
+      py::arg("device"), py::arg("rows"), py::arg("vocab"));
 
   // Probes of the specification, for tests.
   m.def("philox", [](uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0, uint32_t k1) {

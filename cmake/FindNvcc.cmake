@@ -1,0 +1,33 @@
+# ONEDRAW_NVCC: the compiler of the CUDA kernels, empty where they are not built; ONEDRAW_CUDA_STATE says why.
+# ONEDRAW_CUDA_ARCHITECTURES_KNOWN: those of ONEDRAW_CUDA_ARCHITECTURES that it compiles for.
+
+set(ONEDRAW_NVCC "")
+if(ONEDRAW_CUDA STREQUAL "OFF")
+  set(ONEDRAW_CUDA_STATE "not in this build: ONEDRAW_CUDA is OFF")
+else()
+  find_program(found_nvcc NAMES "$ENV{CUDACXX}" nvcc
+    HINTS "$ENV{CUDA_HOME}/bin" "$ENV{CUDA_PATH}/bin" /usr/local/cuda/bin NO_CACHE)
+  if(found_nvcc)
+    execute_process(COMMAND "${found_nvcc}" --list-gpu-arch OUTPUT_VARIABLE known RESULT_VARIABLE failed ERROR_QUIET)
+    if(failed)
+      set(found_nvcc "")
+    endif()
+  endif()
+  if(found_nvcc)
+    set(ONEDRAW_NVCC "${found_nvcc}")
+    set(ONEDRAW_CUDA_STATE "in this build, by ${found_nvcc}")
+    set(ONEDRAW_CUDA_ARCHITECTURES_KNOWN "")
+    foreach(architecture IN LISTS ONEDRAW_CUDA_ARCHITECTURES)
+      string(REGEX MATCH "^[0-9]+" number "${architecture}")
+      if(known MATCHES "compute_${number}\n")
+        list(APPEND ONEDRAW_CUDA_ARCHITECTURES_KNOWN "${architecture}")
+      endif()
+    endforeach()
+  elseif(ONEDRAW_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "ONEDRAW_CUDA is ON, but there is no nvcc that works: set CUDACXX to one, or CUDA_HOME to "
+      "the folder of a CUDA toolkit, or ONEDRAW_CUDA to OFF")
+  else()
+    set(ONEDRAW_CUDA_STATE "not in this build: no nvcc was found (CUDACXX, CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda)")
+  endif()
+endif()
+message(STATUS "CUDA kernels: ${ONEDRAW_CUDA_STATE}")

@@ -164,3 +164,19 @@ def test_greedy_without_replacement_has_one_token():
         job.run(torch.tensor([1.0, 2.0, 3.0]))
         assert status.item() == 4
     _core.set_kernel(None)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "ids", "why"),
+    [
+        ([0, -(10**9), 3], [0, 1, 2], "offsets of a sparse logit_bias fall"),
+        ([0, 10**9, 3], [0, 1, 2], "offsets of a sparse logit_bias fall"),
+        ([0, 2, 4], [0, 1, 2], "do not span"),
+        ([1, 2, 3], [0, 1, 2], "do not span"),
+        ([0, 2, 3], [1, 0, 2], "do not ascend"),
+    ],
+)
+def test_a_sparse_bias_is_checked_before_it_is_followed(offsets, ids, why):
+    values = torch.ones(len(ids))
+    with pytest.raises(ValueError, match=f"internal: .*{why}"):
+        _core.Job().bias_sparse(torch.tensor(offsets), torch.tensor(ids), values)

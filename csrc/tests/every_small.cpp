@@ -57,11 +57,11 @@ void widened_by(const cpu::Kernel& kernel, DType dtype, Findings& findings) {
   std::vector<float> block_max(1 << 16);
   cpu::Scratch scratch{};
   scratch.block_max = block_max.data();
-  cpu::Reader reader{};
+  Reader reader{};
   reader.logits = row.data();
   reader.dtype = dtype;
   reader.vocab = static_cast<int64_t>(row.size());
-  cpu::Settings settings{};
+  Settings settings{};
   settings.scale = 1;
   kernel.scan(reader, settings, 0, 1 << 16, false, scratch);
   if (scratch.has_nan) findings.add("%s: a NaN where there is none", kernel.name);

@@ -65,8 +65,8 @@ long double worst_error(const Chunk& c, int step, Findings& findings) {
   return worst;
 }
 
-cpu::Settings settings_of(float scale) {
-  cpu::Settings s{};
+Settings settings_of(float scale) {
+  Settings s{};
   s.scale = scale;
   s.top_p = 1;
   return s;
@@ -101,7 +101,7 @@ void look_at_scan(const Chunk& c, const cpu::Kernel& kernel, float leader, Findi
   scratch.block_max = block_max;
   scratch.block_mass = block_mass;
   scratch.block_share = block_share;
-  cpu::Reader reader{};
+  Reader reader{};
   reader.logits = x;
   reader.vocab = count;
   const int blocks = (count + spec::kBlock - 1) / spec::kBlock;

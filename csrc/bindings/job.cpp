@@ -210,21 +210,18 @@ void PyJob::check_weights(const Job& j) const {
   require(!j.bias && !j.bias_offsets, "weights have no bias");
   require(!j.logprob && !j.raw_logprob && !j.top_token && !j.top_logprob, "weights have no logprobs");
   require(!j.kept_mass && !j.entropy && !j.probs, "weights have no kept_mass, entropy or probs");
-  for (int64_t b = 0; b < j.batch; ++b) {
-    require(j.temperature.at(b) == 1, "weights have no temperature");
-    require(j.top_k.at(b) < 1 && j.top_p.at(b) == 1 && j.min_p.at(b) == 0, "weights have no top_k, top_p or min_p");
-  }
 }
 
 // What can be read here; a kernel on a device gives rows with a parameter out of range a status.
 void PyJob::check_parameters(const Job& j) const {
   for (int64_t b = 0; b < j.batch; ++b) {
-    const float temperature = j.temperature.at(b), p = j.top_p.at(b), q = j.min_p.at(b);
-    require(temperature == 0 || (temperature >= 1e-6f && temperature <= 1e6f), "temperature out of range");
-    require(p > 0 && p <= 1, "top_p out of range");
-    require(q >= 0 && q <= 1, "min_p out of range");
+    require(is_temperature(j.temperature.at(b)), "temperature out of range");
+    require(is_top_p(j.top_p.at(b)), "top_p out of range");
+    require(is_min_p(j.min_p.at(b)), "min_p out of range");
+    if (!j.weights) continue;
+    require(j.temperature.at(b) == 1, "weights have no temperature");
+    require(j.top_k.at(b) < 1 && j.top_p.at(b) == 1 && j.min_p.at(b) == 0, "weights have no top_k, top_p or min_p");
   }
-  if (j.weights) check_weights(j);
 }
 
 void PyJob::check(const Job& j, const DLDevice& device) const {
@@ -241,6 +238,7 @@ void PyJob::check(const Job& j, const DLDevice& device) const {
   require(j.token || j.replacement, "a draw without replacement has no token to write");
   require(j.token || (!j.logprob && !j.raw_logprob && !j.rank), "logprob, raw_logprob and rank need a token");
   require(j.bad_token >= 0 && j.bad_token < j.vocab, "bad_token is not in the vocabulary");
+  if (j.weights) check_weights(j);
   if (j.mask == Mask::bools) require(mask_columns_ == j.vocab, "allowed has another width than the logits");
   if (j.mask == Mask::bits) require(mask_columns_ >= j.vocab, "the bitmask is narrower than the logits");
   if (j.mask != Mask::none)

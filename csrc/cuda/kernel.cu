@@ -35,8 +35,8 @@ struct Workspace {
 };
 
 __device__ bool is_valid(const Job& job, int64_t request) {
-  const float temperature = job.temperature.at(request), p = job.top_p.at(request), q = job.min_p.at(request);
-  return (temperature == 0 || (temperature >= 1e-6f && temperature <= 1e6f)) && p > 0 && p <= 1 && q >= 0 && q <= 1;
+  return is_temperature(job.temperature.at(request)) && is_top_p(job.top_p.at(request)) &&
+         is_min_p(job.min_p.at(request));
 }
 
 template <DType dtype>

@@ -6,6 +6,10 @@
 
 namespace onedraw {
 
+ONEDRAW_FN bool is_temperature(float x) { return x == 0 || (x >= 1e-6f && x <= 1e6f); }
+ONEDRAW_FN bool is_top_p(float x) { return x > 0 && x <= 1; }
+ONEDRAW_FN bool is_min_p(float x) { return x >= 0 && x <= 1; }
+
 struct Settings {
   bool greedy;
   float scale;

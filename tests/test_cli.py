@@ -370,12 +370,25 @@ def test_bench(run, monkeypatch):
     monkeypatch.setattr(contest, "SIZES", ((1, 1000), (2, 1000)))
     status, out, _ = run("bench", "--seconds", 0.01)
     assert status == 0
-    assert len(out.splitlines()) == 2 + 2 * len(contest.FILTERS)
     assert "onedraw / floor" in out
+    assert [line.split()[:2] for line in out.splitlines() if "1,000" in line] == (
+        [["1", "1,000"]] * len(contest.FILTERS) + [["2", "1,000"]] * len(contest.FILTERS)
+    )
     rows = records(run("bench", "--seconds", 0.01, "--json")[1])
     assert len(rows) == 2 * len(contest.FILTERS)
     assert all(row["onedraw"] > 0 and row["floor"] > 0 for row in rows)
     assert {row["spec_version"] for row in rows} == {onedraw.SPEC_VERSION}
+
+
+@pytest.mark.parametrize(("floor", "distrusted"), [(19.9, False), (20.1, True)])
+def test_bench_says_when_a_floor_cannot_be_trusted(run, monkeypatch, floor, distrusted):
+    from onedraw.cli import contest
+
+    result = contest.Result(1, 1000, "greedy", floor, onedraw=10.0, torch=30.0, huggingface=None)
+    monkeypatch.setattr(contest, "contest", lambda seconds: iter([result]))
+    status, out, _ = run("bench")
+    assert status == 0
+    assert ("time it again" in out) is distrusted
 
 
 def test_info(run):

@@ -177,6 +177,8 @@ void PyJob::output(const std::string& name, py::object tensor) {
     as(job.token, kDLInt, 64);
   else if (name == "status")
     as(job.status, kDLInt, 32);
+  else if (name == "worst")
+    as(job.worst, kDLInt, 32);
   else if (name == "logprob")
     as(job.logprob, kDLFloat, 32);
   else if (name == "raw_logprob")

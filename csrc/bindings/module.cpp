@@ -106,6 +106,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("build_info", &build_info);
   m.def("floor", &floor_of, py::arg("x"), py::arg("threads") = 1);
 
+  m.def("cuda_stream", [](py::object tensor) { return stream_of(tensor); });
   m.def("cuda_device_count", [] {
     int count = 0;
     check_cuda(cuda::device_count(count));

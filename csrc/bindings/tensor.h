@@ -77,6 +77,18 @@ inline const DLPackExchangeAPI* exchange_api(py::handle object) {
   return api;
 }
 
+// The stream that an object's framework works on, on the device of this tensor; 0 (the default one) where none is told.
+inline uintptr_t stream_of(py::handle object) {
+  const DLPackExchangeAPI* api = exchange_api(object);
+  if (!api || !api->current_work_stream || !api->dltensor_from_py_object_no_sync) return 0;
+  DLTensor t;
+  void* stream = nullptr;
+  if (api->dltensor_from_py_object_no_sync(object.ptr(), &t) != 0) throw py::error_already_set();
+  if (t.device.device_type == kDLCPU) return 0;
+  if (api->current_work_stream(t.device.device_type, t.device.device_id, &stream) != 0) throw py::error_already_set();
+  return reinterpret_cast<uintptr_t>(stream);
+}
+
 inline Tensor tensor_of(py::handle object, const char* name) {
   const py::object keep = py::reinterpret_borrow<py::object>(object);
   if (const DLPackExchangeAPI* api = exchange_api(object)) {

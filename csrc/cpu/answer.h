@@ -15,6 +15,7 @@ static inline void put(T* out, int64_t row, T value) {
 [[maybe_unused]] static inline void write_bad(const Job& job, int64_t row, Status status) {
   const float nan = __builtin_nanf("");
   put(job.status, row, static_cast<int32_t>(status));
+  if (job.worst && job.worst[row] < static_cast<int32_t>(status)) job.worst[row] = static_cast<int32_t>(status);
   if (job.token)
     for (int64_t j = 0; j < job.num_samples; ++j) job.token[row * job.num_samples + j] = job.bad_token;
   put(job.logprob, row, nan);

@@ -16,6 +16,7 @@ __device__ void put(T* out, int64_t at, T value) {
 __device__ __noinline__ void write_bad(const Job& job, int64_t row, Status status) {
   const float nan = __builtin_nanf("");
   put(job.status, row, static_cast<int32_t>(status));
+  if (job.worst && threadIdx.x == 0) job.worst[row] = Max()(job.worst[row], static_cast<int32_t>(status));
   put(job.logprob, row, nan);
   put(job.raw_logprob, row, nan);
   put(job.kept_mass, row, nan);

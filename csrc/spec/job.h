@@ -57,6 +57,7 @@ struct Job {
   // Outputs, one entry a row unless a shape is given; null where not wanted.
   int64_t* token;  // [rows, num_samples]
   int32_t* status;
+  int32_t* worst;  // the largest status so far: a bad row raises it, nothing lowers it
   float* logprob;  // of sample 0
   float* raw_logprob;
   int64_t* rank;

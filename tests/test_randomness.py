@@ -188,3 +188,31 @@ def test_the_mode_in_which_a_seed_is_first_taken_does_not_matter() -> None:
     unseeded()
     with torch.no_grad(), torch.device("meta"):
         unseeded()
+
+
+class OfCuda(torch.Generator):
+    """A generator as torch has them for CUDA: a seed and an offset, 16 bytes of state on the host."""
+
+    device = torch.device("cuda")
+
+    def __init__(self) -> None:
+        self.words = torch.tensor([11, 0])
+
+    def get_state(self) -> torch.Tensor:
+        return self.words.clone().view(torch.uint8)
+
+    def set_state(self, state: torch.Tensor) -> None:
+        self.words = state.view(torch.int64)
+
+
+def test_a_generator_of_cuda_gives_a_seed_and_moves_on() -> None:
+    logits = torch.zeros(2, 1000)
+    first, second = OfCuda(), OfCuda()
+    tokens = [onedraw.sample(logits, generator=first) for _ in range(3)]
+    assert first.words.tolist() == [11, 12]
+    assert not torch.equal(tokens[0], tokens[1])
+    assert all(
+        torch.equal(onedraw.sample(logits, generator=second), expected) for expected in tokens
+    )
+    torch.rand(1)  # torch's own generator plays no part
+    assert torch.equal(onedraw.sample(logits, generator=OfCuda()), tokens[0])

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import onedraw
-from onedraw import arrays
+from onedraw import _core, arrays, devices
 
 KEYED: dict[str, Any] = {"seed": 5, "position": 2}
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
@@ -120,10 +120,10 @@ def test_arrays_of_other_libraries_come_through_dlpack() -> None:
 
     class Elsewhere(Array):
         def __dlpack_device__(self) -> tuple[int, int]:
-            return (2, 0)
+            return (8, 0)  # Metal
 
     assert torch.equal(onedraw.sample(Array(), **KEYED), TOKENS)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="logits must be on the cpu, got an array on another"):
+    with pytest.raises(ValueError, match="logits must be on the cpu or on CUDA, got an array"):
         onedraw.sample(Elsewhere(), **KEYED)  # type: ignore[arg-type]
 
 
@@ -195,7 +195,7 @@ class Elsewhere:
     """Enough of a tensor on a device that torch has and onedraw has not."""
 
     device = torch.device("xpu")
-    is_cpu = False
+    is_cpu = is_cuda = False
     dtype, shape = torch.float32, (4, 90)
 
     def detach(self) -> "Elsewhere":
@@ -207,9 +207,28 @@ class Elsewhere:
 
 def test_a_device_without_a_kernel() -> None:
     there: Any = Elsewhere()
-    with pytest.raises(ValueError, match="logits must be on the cpu: this build has no kernel for"):
-        arrays.on_cpu(there, "logits", None)
-    assert arrays.on_cpu(there, "logits", "cpu") is LOGITS
+    with pytest.raises(
+        ValueError, match="logits must be on the cpu: this package has no kernel for 'x"
+    ):
+        devices.check_kernel(there, "logits")
+    assert arrays.on_cpu(there, "logits") is LOGITS
+
+
+def test_cuda_logits_without_cuda_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    there: Any = Elsewhere()
+    monkeypatch.setattr(Elsewhere, "device", torch.device("cuda:0"))
+    monkeypatch.setattr(Elsewhere, "is_cuda", True)
+    monkeypatch.setattr(_core, "cuda_device_count", lambda: 1)
+    devices.check_kernel(there, "logits")
+
+    def absent() -> int:
+        raise RuntimeError("this build of onedraw has no CUDA kernels (no nvcc was found)")
+
+    monkeypatch.setattr(_core, "cuda_device_count", absent)
+    with pytest.raises(
+        ValueError, match=r"cpu: this build .* no CUDA kernels \(no nvcc.*on cuda:0"
+    ):
+        devices.check_kernel(there, "logits")
 
 
 def test_the_fallback_changes_nothing_on_the_cpu() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.utils.dlpack import from_dlpack
 
+from . import devices
 from .errors import shown
 
 __all__ = [
@@ -29,14 +30,17 @@ FLOATS = frozenset({torch.float32, torch.float16, torch.bfloat16})
 
 
 def logits_of(x: Any, fallback: str | None = None, name: str = "logits") -> Tensor:
-    """`x` as a CPU tensor [V], [B, V] or [B, T, V] whose last stride is 1 and row strides any.
+    """`x` as a tensor [V], [B, V] or [B, T, V], on a device with a kernel, whose last stride is 1.
 
     A copy is made only of logits whose last dimension is not contiguous, and by ``fallback="cpu"``.
     """
     if type(x) is not Tensor:
         x = plain(x, name)
-    if not x.is_cpu or fallback is not None:
-        x = on_cpu(x, name, fallback)
+    if fallback is not None:
+        check_fallback(fallback)
+        x = on_cpu(x, name)
+    elif not x.is_cpu:
+        devices.check_kernel(x, name)
     if x.dtype not in FLOATS:
         raise TypeError(f"{name} must be float32, float16 or bfloat16, got {shown(x)}")
     check_memory(x, name)
@@ -74,8 +78,8 @@ def plain(x: Any, name: str) -> Tensor:
             f"{name} must be a tensor, or an array with __dlpack__, got {shown(x)}{hint}"
         )
     try:
-        if x.__dlpack_device__()[0] != 1:  # kDLCPU
-            raise ValueError(f"{name} must be on the cpu, got an array on another device")
+        if x.__dlpack_device__()[0] not in (1, 2):  # kDLCPU, kDLCUDA
+            raise ValueError(f"{name} must be on the cpu or on CUDA, got an array elsewhere")
         return from_dlpack(x)
     except (AttributeError, BufferError, RuntimeError, TypeError) as error:
         raise TypeError(
@@ -107,17 +111,10 @@ def check_fallback(fallback: object) -> None:
         raise ValueError(f"fallback must be None or 'cpu', got {shown(fallback)}")
 
 
-def on_cpu(x: Tensor, name: str, fallback: str | None) -> Tensor:
-    """`x`, or with ``fallback="cpu"`` its copy on the CPU; refused on a device without a kernel."""
-    check_fallback(fallback)
+def on_cpu(x: Tensor, name: str) -> Tensor:
+    """`x`, or its copy on the CPU: what ``fallback="cpu"`` asks for."""
     if x.device.type == "meta":
         raise ValueError(f"{name} must have values, got a meta tensor")
-    if not x.is_cpu and fallback is None:
-        raise ValueError(
-            f"{name} must be on the cpu: this build has no kernel for {x.device.type!r} "
-            "(fallback='cpu' copies them there and the tokens back), got a tensor on "
-            f"{x.device}"
-        )
     return x.detach().cpu()
 
 

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import _core
-from .arrays import check_memory, on_cpu, plain
+from . import _core, devices
+from .arrays import check_memory, plain
 from .errors import shown
 from .params import Rule, number
 
@@ -37,11 +37,9 @@ def set_edits(
     bias(job, x, logit_bias, fallback)
 
 
-def _tensor(value: Any, name: str, fallback: str | None) -> Tensor:
+def _tensor(value: Any, name: str) -> Tensor:
     if type(value) is not Tensor:
         value = plain(value, name)
-    if not value.is_cpu:
-        value = on_cpu(value, name, fallback)
     check_memory(value, name)
     result: Tensor = value.resolve_neg()
     return result
@@ -68,7 +66,7 @@ def allow(job: _core.Job, x: Tensor, allowed: Any, fallback: str | None = None) 
     if allowed is None:
         job.allow(None)
         return
-    mask = _tensor(allowed, "allowed", fallback)
+    mask = devices.beside(_tensor(allowed, "allowed"), x, "allowed", fallback)
     vocab = x.shape[-1]
     words = (vocab + 31) // 32
     if mask.dim() == 0 or mask.dtype not in (torch.bool, torch.int32):
@@ -98,7 +96,7 @@ def bias(job: _core.Job, x: Tensor, logit_bias: Any, fallback: str | None = None
         return
     vocab = x.shape[-1]
     if isinstance(logit_bias, Mapping):
-        job.bias_sparse(*_sparse([logit_bias], [""], vocab))
+        job.bias_sparse(*_sparse([logit_bias], [""], x))
         return
     if isinstance(logit_bias, (list, tuple)):
         requests = x.shape[0] if x.dim() > 1 else 1
@@ -107,31 +105,38 @@ def bias(job: _core.Job, x: Tensor, logit_bias: Any, fallback: str | None = None
                 f"logit_bias must have one mapping a row, {requests}, got {len(logit_bias)}"
             )
         if requests:
-            job.bias_sparse(*_sparse(logit_bias, [f"[{b}]" for b in range(requests)], vocab))
+            job.bias_sparse(*_sparse(logit_bias, [f"[{b}]" for b in range(requests)], x))
         return
     if not isinstance(logit_bias, (Tensor, np.ndarray)) and not hasattr(logit_bias, "__dlpack__"):
         raise TypeError(
             "logit_bias must be a mapping of token id to value, a list of these with one a row, "
             f"or a tensor [..., {vocab}], got {shown(logit_bias)}"
         )
-    dense = _tensor(logit_bias, "logit_bias", fallback)
+    dense = _tensor(logit_bias, "logit_bias")
     if dense.dtype not in BIAS_DTYPES:
         raise TypeError(f"logit_bias must be a tensor of a real dtype, got {shown(dense)}")
     if dense.dim() == 0 or dense.shape[-1] != vocab:
         raise ValueError(
             f"logit_bias must be as wide as the logits, {vocab} tokens, got {shown(dense)}"
         )
+    if dense.dtype is torch.float64 and devices.on_cuda(dense):
+        raise TypeError(
+            "logit_bias must be float32 or narrower on a device, where float64 cannot be checked "
+            f"without waiting for it, got {shown(dense)}"
+        )
     rounded = dense.detach().to(torch.float32)
     if dense.dtype == torch.float64 and bool((rounded.isinf() & dense.isfinite()).any()):
         raise ValueError(
             "logit_bias must hold numbers that float32 holds, or infinities, got a finite one beyond it"
         )
+    rounded = devices.beside(rounded, x, "logit_bias", fallback)
     job.bias(_rows(rounded, x, "logit_bias", f"[{vocab}]"))
 
 
-def _sparse(rows: Any, labels: list[str], vocab: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Mappings as offsets [R + 1], ids [N] ascending in each row, and values [N]."""
+def _sparse(rows: Any, labels: list[str], x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mappings as offsets [R + 1], ids [N] ascending in each row, and values [N], beside `x`."""
     offsets, ids, values = [0], [], []
+    vocab = x.shape[-1]
     for row, label in zip(rows, labels, strict=True):
         if row is not None and not isinstance(row, Mapping):
             raise TypeError(
@@ -143,9 +148,9 @@ def _sparse(rows: Any, labels: list[str], vocab: int) -> tuple[Tensor, Tensor, T
             values.append(value)
         offsets.append(len(ids))
     return (
-        torch.tensor(offsets, dtype=torch.int64, device="cpu"),
-        torch.tensor(ids, dtype=torch.int64, device="cpu"),
-        torch.tensor(values, dtype=torch.float32, device="cpu"),
+        torch.tensor(offsets, dtype=torch.int64, device=x.device),
+        torch.tensor(ids, dtype=torch.int64, device=x.device),
+        torch.tensor(values, dtype=torch.float32, device=x.device),
     )
 
 

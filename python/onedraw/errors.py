@@ -16,7 +16,7 @@ Row = int | tuple[int, ...]
 STATUS_TEXT = {
     1: "has a NaN",
     2: "has no token left (all are -inf, of weight 0, or not allowed)",
-    3: "has a weight that is negative or infinite",
+    3: "has a weight that is negative or infinite, or on a device a parameter out of range",
     4: "has fewer tokens of positive weight than num_samples, without replacement",
 }
 
@@ -31,7 +31,8 @@ class BadRowError(ValueError):
     rows : tuple
         The bad rows: ``b`` for logits ``[B, V]`` (0 for ``[V]``), ``(b, t)`` for ``[B, T, V]``.
     statuses : tuple of int
-        Why, one a row of `rows`: 1 a NaN, 2 no token left, 3 an invalid weight, 4 too few tokens.
+        Why, one a row of `rows`: 1 a NaN, 2 no token left, 3 an invalid weight (or on a device a
+        parameter out of range), 4 too few tokens.
 
     Examples
     --------

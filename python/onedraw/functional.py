@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _core, ops
+from . import _core, devices, ops
 from .arrays import device_of, logits_of
 from .edits import set_edits
 from .errors import raise_bad_rows
@@ -77,8 +77,9 @@ def sample(
     position : int, optional
         In [0, 2^32 - 1]: the index of the token being drawn in its request. Needs `seed`.
     generator : torch.Generator, optional
-        Of the CPU: where an unseeded call takes its seed, one a call (a greedy one takes none). By
-        default torch's own, so that ``torch.manual_seed`` reproduces a run.
+        Where an unseeded call takes its seed, one a call (a greedy one takes none), without waiting
+        for a device. By default torch's own of the CPU, so that ``torch.manual_seed`` reproduces a
+        run.
     allowed : Tensor, optional
         The tokens that may be drawn: bool [V] or one a row, or the same as bits packed in int32
         [..., ceil(V / 32)], the lowest bit first (as xgrammar and llguidance pack them). Read in
@@ -96,7 +97,7 @@ def sample(
     bad_token : int
         The token of a bad row where `raise_on_bad` is false.
     raise_on_bad : bool
-        Raise BadRowError if a row has a NaN or no token left.
+        Raise BadRowError if a row has a NaN or no token left; on the CPU alone (see Notes).
     status_out : Tensor, optional
         int32 [...], written: 0, or why a row is bad. Written before anything is raised.
     fallback : {"cpu"}, optional
@@ -123,6 +124,11 @@ def sample(
     the same for every kernel, number of threads, batch, stride and dtype that represents the same
     logits. The rules are in ``csrc/spec/README.md``.
 
+    Logits on a CUDA device are drawn from there, in one launch on its current stream, and nothing
+    waits for it. Parameters may be tensors on that device, too: their values are not looked at
+    before the kernel does, which gives a row with one out of range the status 3. So on a device bad
+    rows raise nothing: their token is `bad_token`, and `status_out` says why.
+
     Examples
     --------
     >>> import onedraw, torch
@@ -137,36 +143,23 @@ def sample(
     """
     x = logits_of(logits, fallback)
     job = _core.Job()
-    requests = ops.requests_of(x)
     if params is not None:
         temperature, top_k, top_p, min_p, ties, seed, stream = merge(
             params, temperature, top_k, top_p, min_p, ties, seed, stream
         )
-        ops.check_params(params, requests)
-    greedy = ops.set_filters(job, requests, temperature, top_k, top_p, min_p, ties)
+        ops.check_params(params, ops.requests_of(x))
+    greedy = ops.set_filters(job, x, temperature, top_k, top_p, min_p, ties)
     if allowed is not None or logit_bias is not None:
         set_edits(job, x, allowed, logit_bias, fallback)
     if type(bad_token) is not int or bad_token != 0:
         job.bad_token = ops.check_bad_token(bad_token, x.shape[-1])
     rows = x.shape[:-1]
     shape = (*rows, 1) if keepdim else rows
-    new = out is None
-    token = ops.empty(shape, torch.int64) if new else ops.writable(out, "out", shape, torch.int64)
+    token = ops.new_or(out, "out", shape, torch.int64, x)
     job.output("token", token)
-    if status_out is not None:
-        status = ops.writable(status_out, "status_out", rows, torch.int32)
-        job.output("status", status)
+    status = ops.set_status(job, status_out, x)
     ops.set_key(job, x, greedy, seed, stream, position, generator)
-    if status_out is not None:
-        ops.run(job, x)
-        if status is not status_out:
-            ops.fill(status_out, status)
-        if raise_on_bad:
-            raise_bad_rows(status)
-    elif raise_on_bad:
-        ops.run_checked(job, x)
-    else:
-        ops.run(job, x)
+    ops.run_checked(job, x, status_out, status, raise_on_bad)
     if out is not None:
         return out if token is out else ops.fill(out, token)
     return token if fallback is None else token.to(device_of(logits))
@@ -227,13 +220,12 @@ def draw(
     """
     x = logits_of(logits, fallback)
     job = _core.Job()
-    requests = ops.requests_of(x)
     if params is not None:
         temperature, top_k, top_p, min_p, ties, seed, stream = merge(
             params, temperature, top_k, top_p, min_p, ties, seed, stream
         )
-        ops.check_params(params, requests)
-    greedy = ops.set_filters(job, requests, temperature, top_k, top_p, min_p, ties)
+        ops.check_params(params, ops.requests_of(x))
+    greedy = ops.set_filters(job, x, temperature, top_k, top_p, min_p, ties)
     if allowed is not None or logit_bias is not None:
         set_edits(job, x, allowed, logit_bias, fallback)
     if type(bad_token) is not int or bad_token != 0:
@@ -241,9 +233,10 @@ def draw(
     outputs = draw_outputs(x, report, top_logprobs, keepdim)
     shape = outputs["token"].shape
     if out is not None:
-        outputs["token"] = ops.writable(out, "out", shape, torch.int64)
+        outputs["token"] = ops.writable(out, "out", shape, torch.int64, x)
     if status_out is not None:
-        outputs["status"] = ops.writable(status_out, "status_out", x.shape[:-1], torch.int32)
+        rows = x.shape[:-1]
+        outputs["status"] = ops.writable(status_out, "status_out", rows, torch.int32, x)
     for name, tensor in outputs.items():
         job.output(name, tensor)
     ops.set_key(job, x, greedy, seed, stream, position, generator)
@@ -254,7 +247,7 @@ def draw(
     outputs["status"] = outputs["status"].view(x.shape[:-1])
     if out is not None and outputs["token"] is not out:
         outputs["token"] = ops.fill(out, outputs["token"])
-    if raise_on_bad:
+    if raise_on_bad and not devices.on_cuda(x):
         raise_bad_rows(outputs["status"])
     result = draw_of(outputs)
     return result if fallback is None else result.to(device_of(logits))
@@ -271,6 +264,8 @@ def kept_mask(
     allowed: Tensor | None = None,
     logit_bias: Bias = None,
     params: Params = None,
+    raise_on_bad: bool = True,
+    status_out: Tensor | None = None,
     fallback: str | None = None,
 ) -> Tensor:
     """Which tokens the filters leave: ``[..., V]`` -> bool ``[..., V]``.
@@ -278,7 +273,8 @@ def kept_mask(
     Parameters
     ----------
     logits : Tensor
-        [..., V]; all parameters are those of `sample`. Seeds in `params` play no part.
+        [..., V]; all parameters are those of `sample`. Seeds in `params` play no part. In a bad
+        row nothing is kept.
 
     Returns
     -------
@@ -301,7 +297,8 @@ def kept_mask(
     tensor([False,  True,  True,  True])
     """
     given = (temperature, top_k, top_p, min_p, ties)
-    return _whole_rows("kept", torch.bool, logits, params, given, allowed, logit_bias, fallback)
+    edits, told = (allowed, logit_bias), (status_out, raise_on_bad)
+    return _whole_rows("kept", torch.bool, logits, params, given, edits, told, fallback)
 
 
 def probs(
@@ -315,6 +312,8 @@ def probs(
     allowed: Tensor | None = None,
     logit_bias: Bias = None,
     params: Params = None,
+    raise_on_bad: bool = True,
+    status_out: Tensor | None = None,
     fallback: str | None = None,
 ) -> Tensor:
     """Give the distribution that `sample` draws from: ``[..., V]`` -> float32 ``[..., V]``.
@@ -322,7 +321,8 @@ def probs(
     Parameters
     ----------
     logits : Tensor
-        [..., V]; all parameters are those of `sample`. Seeds in `params` play no part.
+        [..., V]; all parameters are those of `sample`. Seeds in `params` play no part. In a bad
+        row nothing is kept.
 
     Returns
     -------
@@ -344,7 +344,8 @@ def probs(
     tensor([0.0000, 0.1192, 0.8808])
     """
     given = (temperature, top_k, top_p, min_p, ties)
-    return _whole_rows("probs", torch.float32, logits, params, given, allowed, logit_bias, fallback)
+    edits, told = (allowed, logit_bias), (status_out, raise_on_bad)
+    return _whole_rows("probs", torch.float32, logits, params, given, edits, told, fallback)
 
 
 def _whole_rows(
@@ -353,21 +354,21 @@ def _whole_rows(
     logits: Tensor,
     params: Params,
     given: tuple[Any, ...],
-    allowed: Tensor | None,
-    logit_bias: Bias,
+    edits: tuple[Tensor | None, Bias],
+    told: tuple[Tensor | None, bool],
     fallback: str | None,
 ) -> Tensor:
     """Run for one output as large as the logits, and their bad rows."""
     x = logits_of(logits, fallback)
     job = _core.Job()
-    requests = ops.requests_of(x)
     if params is not None:
         given = merge(params, *given, None, None)[:5]
-        ops.check_params(params, requests)
-    ops.set_filters(job, requests, *given)
-    if allowed is not None or logit_bias is not None:
-        set_edits(job, x, allowed, logit_bias, fallback)
-    result = ops.empty(x.shape, dtype)
+        ops.check_params(params, ops.requests_of(x))
+    ops.set_filters(job, x, *given)
+    set_edits(job, x, *edits, fallback)
+    result = ops.empty(x.shape, dtype, x)
     job.output(name, result)
-    ops.run_checked(job, x)
+    status_out, raise_on_bad = told
+    status = ops.set_status(job, status_out, x)
+    ops.run_checked(job, x, status_out, status, raise_on_bad)
     return result if fallback is None else result.to(device_of(logits))

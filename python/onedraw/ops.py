@@ -11,7 +11,7 @@ from collections import deque
 import torch
 from torch import Tensor
 
-from . import _core
+from . import _core, devices
 from .arrays import check_memory
 from .errors import raise_bad_rows, shown
 from .params import (
@@ -31,16 +31,18 @@ from .randomness import Noise, check_generator, check_range, largest, noise, tak
 __all__ = [
     "StatusBuffer",
     "check_bad_token",
-    "check_length",
     "check_params",
     "empty",
     "fill",
+    "new_or",
+    "placed",
     "requests_of",
     "run",
     "run_checked",
     "set_filters",
     "set_key",
     "set_noise",
+    "set_status",
     "steps_of",
     "writable",
 ]
@@ -56,24 +58,27 @@ def steps_of(x: Tensor) -> int:
     return x.shape[1] if x.dim() > 2 else 1
 
 
-def check_length(name: str, value: PerRow, requests: int) -> PerRow:
-    """`value`, which if it has one a row has as many as there are requests."""
-    if isinstance(value, Tensor) and value.shape[0] != requests:
+def placed(name: str, value: PerRow, x: Tensor) -> PerRow:
+    """`value`, a number or one a request of the logits `x`, where a kernel for them can read it."""
+    if not isinstance(value, Tensor):
+        return value
+    requests = requests_of(x)
+    if value.dim() == 0:  # on a device, where it is not read
+        value = value.expand(requests).contiguous()
+    if value.shape[0] != requests:
         raise ValueError(f"{name} must have one value a row, {requests}, got {value.shape[0]}")
-    return value
+    return devices.beside(value, x, name)
 
 
-def _set(job: _core.Job, rule: Rule, value: object, requests: int) -> PerRow:
-    checked = per_row(rule, value)
-    if isinstance(checked, Tensor):
-        check_length(rule.name, checked, requests)
+def _set(job: _core.Job, rule: Rule, value: object, x: Tensor) -> PerRow:
+    checked = placed(rule.name, per_row(rule, value), x)
     job.set(rule.name, checked)
     return checked
 
 
 def set_filters(
     job: _core.Job,
-    requests: int,
+    x: Tensor,
     temperature: object,
     top_k: object,
     top_p: object,
@@ -83,14 +88,14 @@ def set_filters(
     """Set what is given (None is off); whether every row is greedy, and needs no noise."""
     greedy = False
     if temperature is not None:
-        checked = _set(job, TEMPERATURE, temperature, requests)
+        checked = _set(job, TEMPERATURE, temperature, x)
         greedy = not isinstance(checked, Tensor) and checked == 0
     if top_k is not None:
-        _set(job, TOP_K, top_k, requests)
+        _set(job, TOP_K, top_k, x)
     if top_p is not None:
-        _set(job, TOP_P, top_p, requests)
+        _set(job, TOP_P, top_p, x)
     if min_p is not None:
-        _set(job, MIN_P, min_p, requests)
+        _set(job, MIN_P, min_p, x)
     if ties is not None:
         job.ties_keep = ties_keep(ties)
     return greedy
@@ -102,13 +107,12 @@ def check_params(params: object, requests: int) -> None:
         raise ValueError(f"params must have one entry a row, {requests}, got {len(params)}")
 
 
-def set_noise(job: _core.Job, key: Noise, requests: int, steps: int) -> None:
+def set_noise(job: _core.Job, key: Noise, x: Tensor) -> None:
     """Set seed, stream and position; refuse those that a row or step would carry out of range."""
     seed, stream, position, row_stream = key
+    requests, steps = requests_of(x), steps_of(x)
     for name, value in (("seed", seed), ("stream", stream), ("position", position)):
-        if isinstance(value, Tensor):
-            check_length(name, value, requests)
-        job.set(name, value)
+        job.set(name, placed(name, value, x))
     if row_stream:
         job.row_stream = True
         if requests > 1:
@@ -135,7 +139,7 @@ def set_key(
             check_generator(generator)
         return
     key = noise(seed, stream, position, generator)
-    set_noise(job, key, requests_of(x), steps_of(x))
+    set_noise(job, key, x)
     take_seeds(key.seed, seed, generator)
 
 
@@ -147,7 +151,9 @@ def check_bad_token(bad_token: object, vocab: int) -> int:
     return token
 
 
-def writable(out: object, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def writable(
+    out: object, name: str, shape: tuple[int, ...], dtype: torch.dtype, x: Tensor
+) -> Tensor:
     """`out`, which has this shape and dtype; or where the core cannot write, one where it can."""
     if not isinstance(out, Tensor):
         raise TypeError(f"{name} must be a tensor, got {shown(out)}")
@@ -155,14 +161,33 @@ def writable(out: object, name: str, shape: tuple[int, ...], dtype: torch.dtype)
         wanted = f"{dtype} and shape {list(shape)}"
         raise ValueError(f"{name} must be a tensor of {wanted}, got {shown(out)}")
     check_memory(out, name)
-    if out.is_cpu and out.is_contiguous() and not out.is_neg() and type(out) is Tensor:
+    if devices.on_cuda(x) and out.device != x.device:
+        raise ValueError(
+            f"{name} must be on the device of the logits ({x.device}), got a tensor on {out.device}"
+        )
+    near = out.device == x.device
+    if near and out.is_contiguous() and not out.is_neg() and type(out) is Tensor:
         return out
     if overlaps(out):
         raise ValueError(
             f"{name} must have memory of its own for every element, got {shown(out)} of strides "
             f"{list(out.stride())}"
         )
-    return empty(shape, dtype)
+    return empty(shape, dtype, x)
+
+
+def new_or(out: object, name: str, shape: tuple[int, ...], dtype: torch.dtype, x: Tensor) -> Tensor:
+    """A new tensor, or what is to be written for `out`."""
+    return empty(shape, dtype, x) if out is None else writable(out, name, shape, dtype, x)
+
+
+def set_status(job: _core.Job, status_out: Tensor | None, x: Tensor) -> Tensor | None:
+    """Let `job` write the statuses of the rows of `x`; returns what is written for `status_out`."""
+    if status_out is None:
+        return None
+    status = writable(status_out, "status_out", x.shape[:-1], torch.int32, x)
+    job.output("status", status)
+    return status
 
 
 def overlaps(x: Tensor) -> bool:
@@ -191,9 +216,11 @@ _MODELS = {
 }
 
 
-def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """A new tensor on the CPU, whatever torch's default device is."""
-    return _MODELS[dtype].new_empty(shape)
+def empty(shape: tuple[int, ...], dtype: torch.dtype, x: Tensor) -> Tensor:
+    """A new tensor on the device of the logits `x`, whatever torch's default device is."""
+    if x.is_cpu:
+        return _MODELS[dtype].new_empty(shape)
+    return torch.empty(shape, dtype=dtype, device=x.device)
 
 
 class StatusBuffer:
@@ -206,7 +233,9 @@ class StatusBuffer:
         self.data = bytearray(4 * rows)
         self.fine = bytes(4 * rows)
         self.tensor = (
-            torch.frombuffer(self.data, dtype=torch.int32) if rows else empty((0,), torch.int32)
+            torch.frombuffer(self.data, dtype=torch.int32)
+            if rows
+            else _MODELS[torch.int32].new_empty(0)
         )
 
     def bad(self) -> bool:
@@ -232,15 +261,38 @@ return_status = _spare.append
 
 
 def run(job: _core.Job, x: Tensor) -> None:
-    """Run `job` on checked logits, on as many threads as torch uses."""
+    """Run `job` on checked logits: on as many threads as torch uses, or on the device of `x`."""
+    if devices.on_cuda(x):
+        if x.numel():
+            devices.launch(job, x, devices.workspace(x))
+        return
     threads = torch.get_num_threads()
     if job.threads != threads:
         job.threads = threads
     job.run(x)
 
 
-def run_checked(job: _core.Job, x: Tensor) -> None:
-    """Run `job`; raise if a row is bad."""
+def run_checked(
+    job: _core.Job,
+    x: Tensor,
+    status_out: Tensor | None = None,
+    status: Tensor | None = None,
+    raise_on_bad: bool = True,
+) -> None:
+    """Run `job`, and say which rows are bad: in `status_out`, and unless on a device by an error.
+
+    `status`, an output of the job, is what `writable` gave for `status_out`.
+    """
+    if status is not None and status_out is not None:
+        run(job, x)
+        if status is not status_out:
+            fill(status_out, status)
+        if raise_on_bad and not devices.on_cuda(x):
+            raise_bad_rows(status)
+        return
+    if not raise_on_bad or devices.on_cuda(x):
+        run(job, x)
+        return
     rows = x.shape[:-1]
     buffer = borrow_status(rows.numel())
     job.output("status", buffer.tensor)

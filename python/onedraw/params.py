@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from . import devices
 from .arrays import check_memory, plain
 from .errors import shown
 
@@ -112,6 +113,11 @@ def _item(rule: Rule, value: object, at: str) -> object:
     tensor = _readable(rule, plain(value, rule.name + at), at)
     if tensor.dim() != 0:
         raise _refuse(rule, value, at, TypeError)
+    if devices.on_cuda(tensor):
+        raise TypeError(
+            f"{rule.name}{at} must be a number here, got a tensor on {tensor.device}, which would "
+            "be read by waiting for it"
+        )
     return tensor.item()
 
 
@@ -158,8 +164,10 @@ def signed(seed: int) -> int:
 def per_row(rule: Rule, value: object) -> PerRow:
     """A number for all rows, or a list, tuple, tensor or array with one a row, checked.
 
-    Returns the number, or a contiguous tensor [B] on the CPU (float32, or int64), which may share
-    the memory of `value`. A `None` in a list is off for that row.
+    Returns the number, or a contiguous tensor [B] (float32, or int64), which may share the memory
+    of `value`. A `None` in a list is off for that row. A tensor on a device, [B] or without
+    dimensions, stays there and its values are not looked at: the kernel gives a row with one out of
+    range the status 3.
     """
     if type(value) is float or type(value) is int:
         return number(rule, value)
@@ -176,11 +184,11 @@ def per_row(rule: Rule, value: object) -> PerRow:
 
 
 def _readable(rule: Rule, value: Tensor, at: str = "") -> Tensor:
-    """`value`, which is in the CPU's memory and of a dtype that `rule` may have."""
+    """`value`, which has memory, and a dtype that `rule` may have."""
     name = rule.name + at
-    if value.device.type != "cpu":
+    if not value.is_cpu and not devices.on_cuda(value):
         raise ValueError(
-            f"{name} must be on the device of the logits (cpu), got a tensor on {value.device}"
+            f"{name} must be on the device of the logits, or the cpu, got a tensor on {value.device}"
         )
     check_memory(value, name)
     if value.dtype not in (REAL_DTYPES if rule.real else INTEGER_DTYPES):
@@ -194,13 +202,19 @@ def _readable(rule: Rule, value: Tensor, at: str = "") -> Tensor:
 
 def _tensor(rule: Rule, value: Tensor) -> PerRow:
     _readable(rule, value)
-    if value.dim() == 0:
+    there = devices.on_cuda(value)
+    if value.dim() == 0 and not there:
         return number(rule, value.item())
-    if value.dim() != 1:
+    if value.dim() > 1:
         raise ValueError(f"{rule.name} must be a number or one a row ([B]), got {shown(value)}")
+    if there and rule.real and value.dtype is torch.float64:
+        raise TypeError(
+            f"{rule.name} must be float32 or narrower on a device, where float64 cannot be checked "
+            f"without waiting for it, got {shown(value)}"
+        )
     value = value.detach().resolve_neg()
     result = value.to(torch.float32 if rule.real else torch.int64).contiguous()
-    if rule is SEED or result.numel() == 0:  # a seed is its 64 bits
+    if there or rule is SEED or result.numel() == 0:  # a seed is its 64 bits
         return result
     # As int64 an unsigned number of 2^63 or more is negative.
     low = max(rule.low, 0) if value.dtype is torch.uint64 else rule.low

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import _core
+from . import _core, devices
 from .arrays import own
 from .errors import shown
 from .params import POSITION, SEED, STREAM, PerRow, Rule, number, per_row, signed
@@ -104,8 +104,15 @@ _spare: deque[Tensor] = deque(maxlen=4)
 
 def seed_from(generator: torch.Generator | None) -> int:
     """A seed of 63 bits from `generator`, else from torch's default generator of the CPU."""
+    if devices.capturing():
+        raise RuntimeError(
+            "seed must be given while a CUDA graph is captured: one taken now would be the seed of "
+            "every replay (a Sampler takes its seed at its first draw, before the capture)"
+        )
     if generator is not None:
         check_generator(generator)
+        if generator.device.type != "cpu":
+            return _seed_from_device(generator)
     try:
         cell = _spare.pop()
     except IndexError:
@@ -115,14 +122,22 @@ def seed_from(generator: torch.Generator | None) -> int:
     return seed
 
 
+def _seed_from_device(generator: torch.Generator) -> int:
+    """A seed from a CUDA generator, which is a seed and an offset, both on the host."""
+    state = generator.get_state()
+    words = state.view(torch.int64)
+    seed, offset = words.tolist()
+    words[1] = offset + 4  # what torch itself takes for four numbers a thread
+    generator.set_state(state)
+    return derived_seed(seed, offset) & (2**63 - 1)
+
+
 def check_generator(generator: object) -> None:
-    """Refuse what is no torch.Generator of the CPU."""
+    """Refuse what is no torch.Generator of the CPU or of CUDA."""
     if not isinstance(generator, torch.Generator):
         raise TypeError(f"generator must be a torch.Generator, got {shown(generator)}")
-    if generator.device.type != "cpu":
-        raise ValueError(
-            f"generator must be on the device of the logits (cpu), got one on {generator.device}"
-        )
+    if generator.device.type not in ("cpu", "cuda"):
+        raise ValueError(f"generator must be on the cpu or on CUDA, got one on {generator.device}")
 
 
 def has_unseeded(seed: object) -> bool:
@@ -187,7 +202,7 @@ def shares(seed: PerRow, stream: PerRow) -> bool:
 
     Else all rows would draw with equal noise.
     """
-    return not isinstance(seed, Tensor) and not isinstance(stream, Tensor)
+    return not any(isinstance(value, Tensor) and value.dim() for value in (seed, stream))
 
 
 def check_range(name: str, first: int, count: int, what: str) -> None:
@@ -199,7 +214,9 @@ def check_range(name: str, first: int, count: int, what: str) -> None:
 
 
 def largest(value: PerRow) -> int:
-    """The largest of one value a row, or the value."""
+    """The largest of one value a row, or the value; 0 of a tensor on a device: the kernel checks it."""
     if isinstance(value, Tensor):
+        if devices.on_cuda(value):
+            return 0
         return int(value.max()) if value.numel() else 0
     return int(value)

@@ -104,12 +104,12 @@ def draw_outputs(
     if top > x.shape[-1]:
         raise ValueError(f"top_logprobs must be in [0, {x.shape[-1]}] (V), got {top}")
     outputs = {
-        name: ops.empty(shape, DTYPES.get(name, torch.float32))
+        name: ops.empty(shape, DTYPES.get(name, torch.float32), x)
         for name in (*ALWAYS, *report_names(report))
     }
     if top:
-        outputs["top_token"] = ops.empty((*rows, top), torch.int64)
-        outputs["top_logprob"] = ops.empty((*rows, top), torch.float32)
+        outputs["top_token"] = ops.empty((*rows, top), torch.int64, x)
+        outputs["top_logprob"] = ops.empty((*rows, top), torch.float32, x)
     return outputs
 
 

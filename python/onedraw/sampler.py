@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _core, ops
+from . import _core, devices, ops
 from .arrays import check_fallback, device_of, logits_of, own
 from .edits import allow, bias
 from .errors import raise_bad_rows
@@ -30,6 +30,7 @@ from .results import Draw, draw_of, draw_outputs
 from .state import (
     State,
     loaded,
+    on_device,
     own_bias,
     own_filters,
     own_mask,
@@ -57,7 +58,8 @@ class Sampler:
         its seeds: when it is made); by default torch's own. Row r then draws from stream r. A call
         that is refused takes none, but bad rows are found by drawing.
     raise_on_bad : bool
-        Raise BadRowError at once, the position unchanged. If false, `check` raises it later.
+        Raise BadRowError at once, the position unchanged. If false, and on a device in any case,
+        `check` raises it later.
     fallback : {"cpu"}, optional
         As in `sample`.
 
@@ -67,6 +69,11 @@ class Sampler:
     changes it. The token is that of `sample` with the same arguments, bit for bit. A call with
     logits of the shape of the call before allocates its result and nothing else. A Sampler must
     not be called from two threads at once.
+
+    From its first draw on a CUDA device on, its positions live there, one a row, and the kernel
+    advances them: nothing waits for the device, and a call captured into a CUDA graph draws new
+    tokens at each replay. Draw once from logits of the same shape before the capture, and keep the
+    Sampler as long as the graph.
 
     Examples
     --------
@@ -132,12 +139,16 @@ class Sampler:
         self._raise_on_bad = raise_on_bad
         self._fallback = fallback
         self._bad: Tensor | None = None  # the worst status of each request so far
+        self._worst: Tensor | None = None  # the same of each row since `_prepare`, on a device
         self._forget()
 
     def _forget(self) -> None:
         """Let the next draw prepare its job anew."""
+        self._bad, self._worst = self._statuses(), None
         self._shape: torch.Size | None = None
         self._job: _core.Job | None = None
+        self._status: ops.StatusBuffer | None = None
+        self._workspace: Tensor | None = None
         self._last = largest(self._position)  # of all rows: the range is checked without a look
         self._settled = False
 
@@ -150,14 +161,29 @@ class Sampler:
                 f"logits must have as many rows as this Sampler, {state.requests}, got {requests}: "
                 "select(rows) keeps some of its rows, reset() begins anew"
             )
-        job = _core.Job()
-        set_state(job, x, state, self._position, self._fallback)
-        rows = x.shape[:-1]
-        self._status = ops.StatusBuffer(rows.numel())
-        job.output("status", self._status.tensor)
-        self._token = ops.empty(rows, torch.int64)  # the model of every result
+        job, rows = _core.Job(), x.shape[:-1]
+        there = devices.on_cuda(x)
+        if there and devices.capturing():
+            raise RuntimeError(
+                "logits must be of a shape and device that this Sampler has drawn from before a CUDA "
+                f"graph is captured, got {list(x.shape)}: draw once first"
+            )
+        position = on_device(self._position, x) if there else self._position
+        set_state(job, x, state, position, self._fallback)
+        self._bad, self._worst = self._statuses(), None
+        self._status = self._workspace = None
+        if there:
+            self._position = position
+            self._workspace = devices.new_workspace(x)
+            self._worst = own(torch.zeros(rows, dtype=torch.int32, device=x.device))
+            job.output("worst", self._worst)
+            self._stream = _core.cuda_stream(x)
+        else:
+            self._status = ops.StatusBuffer(rows.numel())
+            job.output("status", self._status.tensor)
+        self._token = ops.empty(rows, torch.int64, x)  # the model of every result
         self._steps = ops.steps_of(x)
-        self._job, self._shape = job, x.shape
+        self._job, self._shape, self._device = job, x.shape, x.device
         return job
 
     def _settle(self, job: _core.Job, x: Tensor) -> None:
@@ -202,13 +228,13 @@ class Sampler:
         """
         x = logits_of(logits, self._fallback)
         job = self._job
-        if job is None or x.shape != self._shape:
+        if job is None or x.shape != self._shape or x.device != self._device:
             job = self._prepare(x)
         token = torch.empty_like(self._token)
         job.output("token", token)
         self._run(job, x, allowed, logit_bias)
         status = self._status
-        if status.data != status.fine:
+        if status is not None and status.data != status.fine:
             self._note(status.tensor.view(x.shape[:-1]))
         self._advance()
         if self._fallback is not None:
@@ -244,7 +270,7 @@ class Sampler:
         """
         x = logits_of(logits, self._fallback)
         job = self._job
-        if job is None or x.shape != self._shape:
+        if job is None or x.shape != self._shape or x.device != self._device:
             job = self._prepare(x)
         outputs = draw_outputs(x, report, top_logprobs)
         try:
@@ -254,9 +280,10 @@ class Sampler:
         finally:
             for name in outputs:
                 job.output(name, None)
-            job.output("status", self._status.tensor)
+            if self._status is not None:
+                job.output("status", self._status.tensor)
         result = draw_of(outputs)
-        if bool(result.status.any()):
+        if self._status is not None and bool(result.status.any()):
             self._note(result.status)
         self._advance()
         return result if self._fallback is None else result.to(device_of(logits))
@@ -274,12 +301,34 @@ class Sampler:
                 bias(job, x, logit_bias, self._fallback)
             if not self._settled:
                 self._settle(job, x)
-            ops.run(job, x)
+            if self._workspace is None:
+                ops.run(job, x)
+            else:
+                self._launch(job, x, self._workspace)
         finally:
             if allowed is not None:
                 allow(job, x, self._state.allowed, self._fallback)
             if logit_bias is not None:
                 bias(job, x, self._state.logit_bias, self._fallback)
+
+    def _launch(self, job: _core.Job, x: Tensor, space: Tensor) -> None:
+        """Run on a device: positions of single steps go on in the kernel."""
+        if not x.numel():
+            return
+        if _core.cuda_stream(x) != self._stream:  # what is freed must outlive the work on this one
+            for tensor in (space, self._position, self._worst):
+                tensor.record_stream(torch.cuda.current_stream(x.device))  # type: ignore[union-attr]
+        devices.launch(job, x, space, advance=self._steps == 1)
+        if self._steps > 1:
+            self._position.add_(self._steps)  # type: ignore[union-attr]
+
+    def _statuses(self) -> Tensor | None:
+        """The worst status of each request so far; None where no row was looked at."""
+        worst = self._worst
+        if worst is None:
+            return self._bad
+        worst = own(worst.amax(dim=1) if worst.dim() > 1 else worst.reshape(-1))
+        return worst if self._bad is None else torch.maximum(self._bad.to(worst.device), worst)
 
     def _note(self, status: Tensor) -> None:
         """Raise for bad rows, or remember them for `check`."""
@@ -290,6 +339,8 @@ class Sampler:
 
     def _advance(self) -> None:
         self._last += self._steps
+        if self._workspace is not None:
+            return
         if isinstance(self._position, Tensor):
             self._position.add_(self._steps)
         else:
@@ -297,7 +348,10 @@ class Sampler:
 
     @property
     def position(self) -> PerRow:
-        """The index of the next token: an int, or int64 [B] (a copy); it may be set."""
+        """The index of the next token: an int, or int64 [B] (a copy); it may be set.
+
+        On a CUDA device it is int64 [B] there.
+        """
         return own(self._position)  # type: ignore[no-any-return]
 
     @position.setter
@@ -317,7 +371,7 @@ class Sampler:
         checked = own(per_row(POSITION, value=position))
         requests = requests_in(self._origin.requests, {"position": checked})
         self._state = replace(self._origin, requests=requests)
-        self._position, self._bad = checked, None
+        self._position, self._bad, self._worst = checked, None, None
         self._forget()
 
     def select(self, rows: Sequence[int] | Tensor) -> None:
@@ -328,7 +382,8 @@ class Sampler:
         rows : list or Tensor
             Row numbers, integers [n] in [0, B - 1], or a bool Tensor [B]. Each row takes its
             parameters, seed, stream and position along, so that its tokens do not change. A row
-            named twice draws equal noise twice.
+            named twice draws equal noise twice. Of a tensor on a device this is a
+            synchronisation.
 
         Examples
         --------
@@ -349,19 +404,21 @@ class Sampler:
         chosen = row_numbers(rows, requests)
         self._state = self._state.select(chosen)
         if isinstance(self._position, Tensor):
-            self._position = own(self._position[chosen])
+            self._position = own(self._position[chosen.to(self._position.device)])
+        self._bad, self._worst = self._statuses(), None
         if self._bad is not None:
-            self._bad = self._bad[chosen]
+            self._bad = self._bad[chosen.to(self._bad.device)]
         self._forget()
 
     def check(self) -> None:
         """Raise BadRowError for the rows that were bad since `reset`, by their present numbers.
 
-        With ``raise_on_bad=False`` this is where one learns of them; on a device it is a
-        synchronisation.
+        With ``raise_on_bad=False``, and on a device in any case, this is where one learns of them.
+        On a device it is a synchronisation.
         """
-        if self._bad is not None:
-            raise_bad_rows(self._bad)
+        bad = self._statuses()
+        if bad is not None:
+            raise_bad_rows(bad)
 
     def state_dict(self) -> dict[str, Any]:
         """Give everything that the next draws depend on: numbers and copies of tensors.
@@ -378,12 +435,12 @@ class Sampler:
         >>> torch.equal(sampler(logits), other(logits))
         True
         """
-        return saved(self._state, self._position, self._bad)
+        return saved(self._state, self._position, self._statuses())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where the Sampler of `state` was, with its settings in the place of one's own."""
         self._state, self._position, self._bad = loaded(state)
-        self._origin = self._state
+        self._origin, self._worst = self._state, None
         self._forget()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -393,5 +450,8 @@ class Sampler:
             "_job": None,
             "_shape": None,
             "_status": None,
+            "_workspace": None,
+            "_worst": None,
+            "_bad": own(self._statuses()),
             "_position": self.position,
         }

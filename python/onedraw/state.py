@@ -32,6 +32,7 @@ from .randomness import Noise, check_range, largest, shares
 __all__ = [
     "State",
     "loaded",
+    "on_device",
     "own_bias",
     "own_filters",
     "own_mask",
@@ -101,9 +102,9 @@ class State:
                 if isinstance(value, (list, tuple)):
                     chosen[field.name] = [value[row] for row in rows.tolist()]
                 elif isinstance(value, Tensor) and value.dim() > 1:
-                    chosen[field.name] = value[rows]
-            elif isinstance(value, Tensor):
-                chosen[field.name] = value[rows]
+                    chosen[field.name] = value[rows.to(value.device)]
+            elif isinstance(value, Tensor) and value.dim():
+                chosen[field.name] = value[rows.to(value.device)]
         if self.row_stream:  # a row keeps the stream that its number gave it
             check_range("stream", largest(self.stream), self.requests or 0, "row")
             chosen["stream"] = self.stream + rows
@@ -115,16 +116,26 @@ def set_state(
     job: _core.Job, x: Tensor, state: State, position: PerRow, fallback: str | None = None
 ) -> None:
     """Give a new `job` everything of `state` for the checked logits `x`."""
-    requests = ops.requests_of(x)
     for rule in FILTERS:
         value = getattr(state, rule.name)
         if value is not None:
-            job.set(rule.name, ops.check_length(rule.name, value, requests))
+            job.set(rule.name, ops.placed(rule.name, value, x))
     job.ties_keep = state.ties_keep
     job.bad_token = ops.check_bad_token(state.bad_token, x.shape[-1])
     key = Noise(0 if state.seed is None else state.seed, state.stream, position, state.row_stream)
-    ops.set_noise(job, key, requests, ops.steps_of(x))
+    ops.set_noise(job, key, x)
     set_edits(job, x, state.allowed, state.logit_bias, fallback)
+
+
+def on_device(position: PerRow, x: Tensor) -> Tensor:
+    """`position` as int64 [B] on the device of the logits `x`, where the kernel may advance it."""
+    requests = ops.requests_of(x)
+    if not isinstance(position, Tensor):
+        with torch.inference_mode(False):
+            return torch.full((requests,), position, dtype=torch.int64, device=x.device)
+    placed = ops.placed("position", position, x)
+    assert isinstance(placed, Tensor)
+    return placed
 
 
 def saved(state: State, position: PerRow, bad: Tensor | None) -> dict[str, Any]:
@@ -185,7 +196,7 @@ def _statuses(bad: object, requests: int | None) -> Tensor | None:
     """A checked copy of the worst status of each request so far."""
     if bad is None:
         return None
-    fine = isinstance(bad, Tensor) and bad.dtype is torch.int32 and bad.is_cpu
+    fine = isinstance(bad, Tensor) and bad.dtype is torch.int32
     if not fine or bad.shape != (requests,):  # type: ignore[attr-defined]
         raise ValueError(f"bad must be None or an int32 tensor [{requests}], got {shown(bad)}")
     statuses: Tensor = own(bad)
@@ -196,7 +207,7 @@ def requests_in(known: int | None, values: dict[str, PerRow | None]) -> int | No
     """B, as the one length of everything that has one value a row; None where nothing has."""
     source = "this Sampler"
     for name, value in values.items():
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor) and value.dim():
             if known is not None and known != value.shape[0]:
                 raise ValueError(
                     f"{name} must have one value a row, {known} as {source}, got {value.shape[0]}"
@@ -216,7 +227,7 @@ def row_numbers(rows: object, requests: int) -> Tensor:
     rule = Rule(
         "rows", f"row numbers in [0, {requests - 1}]", False, off=0, low=0, high=requests - 1
     )
-    chosen = per_row(rule, rows)
+    chosen = per_row(rule, rows.cpu() if isinstance(rows, Tensor) else rows)
     if not isinstance(chosen, Tensor):
         raise TypeError(f"rows must be a list or tensor of {rule.allowed}, got {shown(rows)}")
     return chosen

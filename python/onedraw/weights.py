@@ -27,6 +27,8 @@ def multinomial(
     seed: Values = None,
     stream: Values = None,
     position: Values = None,
+    raise_on_bad: bool = True,
+    status_out: Tensor | None = None,
     fallback: str | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
@@ -46,7 +48,7 @@ def multinomial(
     replacement : bool
         Whether an id may come twice in a row. Without replacement the ids are in the order of
         their being drawn.
-    generator, seed, stream, position, fallback
+    generator, seed, stream, position, raise_on_bad, status_out, fallback
         As in `sample`: the seed of a call is one number of `generator`, or (seed, stream,
         position).
     out : Tensor, optional
@@ -94,11 +96,11 @@ def multinomial(
     job.num_samples = samples
     job.replacement = replacement
     shape = (*x.shape[:-1], samples)
-    new = out is None or grows(out)
-    ids = ops.empty(shape, torch.int64) if new else ops.writable(out, "out", shape, torch.int64)
+    ids = ops.new_or(None if grows(out) else out, "out", shape, torch.int64, x)
     job.output("token", ids)
+    status = ops.set_status(job, status_out, x)
     ops.set_key(job, x, False, seed, stream, position, generator)
-    ops.run_checked(job, x)
+    ops.run_checked(job, x, status_out, status, raise_on_bad)
     if out is not None:
         return out if ids is out else ops.fill(out, ids)
     return ids if fallback is None else ids.to(device_of(probs))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.budget.listing import parse_statics, parse_threads, short_name
+from benchmarks.budget.estimate import Counted, estimate, mass_loop_of
+from benchmarks.budget.listing import Kernel, Statics, parse_statics, parse_threads, short_name
 from benchmarks.budget.loops import blocks_of, loops_of, mass_loop, wide_loops
 from benchmarks.budget.occupancy import Resources, blocks_per_multiprocessor, occupancy
 from benchmarks.budget.sass import CLASSES, PIPES, Function, by_class, by_pipe, parse
@@ -148,3 +149,77 @@ def test_occupancy(
     assert occupancy(asked, limits[architecture]) == pytest.approx(
         blocks * threads / 32 / limits[architecture]["warps"]
     )
+
+
+DEVICE = {"multiprocessors": 10, "clock_ghz": 1.0, "bandwidth_gb_s": 1000}
+LIMITS = {
+    "warps": 64,
+    "blocks": 32,
+    "registers": 65536,
+    "register_unit": 256,
+    "shared": 100_000,
+    "shared_unit": 128,
+    "shared_reserved": 1024,
+    "rates": {"fma": 128, "alu": 64, "warp": 32, "slow": 16, "load/store": 32},
+}
+ASSUMED = {
+    "memory_latency_cycles": 800,
+    "cache_latency_cycles": 270,
+    "shuffle_cycles": 25,
+    "launch_us": 2.0,
+}
+
+
+def test_an_estimate_is_the_arithmetic_that_the_report_states(function: Function) -> None:
+    """Twenty rows of 128,000 16-bit logits, each read once, on a small device; 16 logits and 25 instructions a trip."""
+    kernel = Kernel("draw<bfloat16>", "90", Statics(registers=64), 256, function)
+    loop = mass_loop_of(kernel, "bfloat16")
+    assert loop is not None
+    assert (loop.logits, loop.instructions, loop.load_bytes) == (16, 25, 16)
+    assert loop.stored == 12 * 64 / (16 * 8)  # bytes a block of 64, which 8 lanes share
+    counted = Counted(1.0, 1.5, 0.5, 0.25, 10)
+    found = estimate(
+        loop, kernel, DEVICE, LIMITS, ASSUMED, counted, batch=20, vocab=128_000, dtype="bfloat16"
+    )
+    assert found.read == pytest.approx(20 * (256_000 + 32_000) / 1e12 * 1e6)
+    trips = 20 * 128_000 / 16 / 32
+    assert found.issue == pytest.approx(trips * 25 / (10 * 4 * 1e9) * 1e6)
+    assert found.unit == pytest.approx(
+        trips * 4 / (10 * 1e9) * 1e6
+    )  # four loads and stores, 32 lanes a clock
+    assert found.latency == pytest.approx(32 * (800 + 25 + 25) / 1e9 * 1e6)
+    clocks = 10 * 270 + 2 * (0.5 * 256_000 + 0.5 * 128_000) / 64
+    assert found.finish == pytest.approx(clocks / 1e9 * 1e6)
+    assert found.total == pytest.approx(2 + found.latency + found.finish)
+    assert found.over == pytest.approx(found.total / found.read)
+
+
+def test_a_single_row_uses_as_many_multiprocessors_as_it_has_thread_blocks(
+    function: Function,
+) -> None:
+    kernel = Kernel("draw<bfloat16>", "90", Statics(registers=64), 256, function)
+    loop = mass_loop_of(kernel, "bfloat16")
+    assert loop is not None
+    counted = Counted(1.0, 1.0, 0.0, 0.0, 0)
+    device = {**DEVICE, "multiprocessors": 100}
+    found = estimate(
+        loop, kernel, device, LIMITS, ASSUMED, counted, batch=1, vocab=8_192, dtype="bfloat16"
+    )
+    assert found.read == pytest.approx(16_384 / 1e12 * 1e6 * 100 / 2)  # two parts of 64 blocks
+
+
+def test_every_figure_has_a_source() -> None:
+    folder = HERE.parent / "benchmarks" / "budget"
+    devices = json.loads((folder / "devices.json").read_text())
+    assert set(devices["devices"]) == {"A100", "H100", "H200", "B200"}
+    for device in devices["devices"].values():
+        assert device["source"].startswith("https://")
+        assert device["architecture"] in devices["architectures"]
+    for figure in json.loads((folder / "published.json").read_text()):
+        assert figure["source"].startswith("https://")
+        assert {"who", "gpu", "batch", "vocab", "dtype", "filters", "us", "how"} <= set(figure)
+
+
+def test_the_report_says_first_that_nothing_was_measured() -> None:
+    text = (HERE.parent / "benchmarks" / "GPU_BUDGET.md").read_text()
+    assert "estimated, not measured" in text.splitlines()[0]

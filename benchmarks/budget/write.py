@@ -1,0 +1,300 @@
+"""The report's words and tables."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from benchmarks.budget.sass import CLASSES
+
+Record = dict[str, Any]
+
+FIRST = "top-k 50 + top-p 0.9"  # the filters whose times are shown first
+SHOWN = (FIRST, "top-p 0.9", "temperature", "greedy")
+MEDIUM = 64  # from this batch on, a time has to be near the larger of read time and issue time
+
+HEAD = """# Budget of the CUDA kernels: estimated, not measured
+
+Written by `python -m benchmarks.gpu_budget`; do not edit. Nothing here was run on a GPU. Instructions, registers
+and loads are read from the machine code that nvcc made ({compiler}); reads of the logits are counted by executing
+nvcc's PTX on a CPU (`python -m benchmarks.gpu_reads`); times are arithmetic on datasheets. What a GPU really takes
+is measured by `make bench-gpu`.
+"""
+
+LOOP = """One trip of the loop that reads a row and weighs it, by the path that usual rows take: the one with the
+widest loads and the weights of all that they loaded. Instructions a logit and thread, by class: *warp* are
+shuffles, votes and the like; *slow* are conversions, double, the function unit and calls.
+"""
+
+READS = """Counted on the logits of `benchmarks/data.py`, mean of some rows. *From memory* is what a cache without an
+end would have to read: the row once, and once more each block of 64 that is looked at again. *Issued* is all that
+is loaded: looks after the first come from the second-level cache as long as the rows in flight fit into it.
+*Workspace* is bytes a row through the cache; *barriers* are those that the thread block which finishes a row
+waits at.
+"""
+
+FORMULA = """```
+read     bytes from memory (logits as counted, workspace written) / bandwidth of the datasheet
+issue    warp instructions of the mass loop / (multiprocessors x 4 schedulers x clock)
+unit     the same for the busiest unit: its instructions x 32 / results a clock, a multiprocessor
+latency  trips of a thread x (memory latency + shuffles x 25 + its instructions) / clock, for each wave
+finish   (barriers x latency of the cache + bytes that the row's last thread block reads from it / 64 a clock) / clock,
+         for each wave
+total    launch + max(read, issue, unit, latency) + finish
+```
+
+Only multiprocessors that have a thread block issue and read. Assumed: {assumed}. The logits are taken to come from
+memory, as after a matrix product that wrote more than the cache holds. In each cell: **total** (read, issue), in
+us.
+"""
+
+PUBLISHED = """Figures that others published, each from its source, for the shape and GPU given there: not measured by
+us, mostly warm in the cache, and not all of the same work (a filter alone, or from probabilities). Beside them our
+estimate for the nearest shape on the same GPU, where it is among ours.
+"""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + "---|" * len(head)
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+    yield ""
+
+
+def hot_kernels(found: Record) -> list[Record]:
+    return [kernel for kernel in found["kernels"] if kernel["mass_loop"]]
+
+
+def lm(found: Record) -> list[Record]:
+    return [entry for entry in found["reads"] if entry["distribution"] == "lm"]
+
+
+def verdict(value: float, goal: float) -> str:
+    return "met" if value <= goal else "**not met**"
+
+
+def budgets(found: Record) -> Iterator[str]:
+    loops = [kernel["mass_loop"] for kernel in hot_kernels(found)]
+    large = [entry for entry in found["estimates"] if entry["batch"] >= MEDIUM]
+    issued = max(entry["reads_issued"] for entry in found["reads"])
+    worst = max(large, key=lambda entry: entry["over"])
+    met = sum(entry["over"] <= 1.5 for entry in large)
+    spills = max(k["spill_stores"] + k["spill_loads"] for k in found["kernels"])
+    where = f"{worst['device']}, batch {worst['batch']}, V = {worst['vocab']:,}, {worst['dtype']}, {worst['filters']}"
+    from_memory = max(entry["reads_from_memory"] for entry in found["reads"])
+    values: list[tuple[str, float, float, str]] = [
+        ("launches a call", found["launches"], 1, ""),
+        (
+            "reads of the logits from memory, LM-like rows",
+            max(entry["reads_from_memory"] for entry in lm(found)),
+            1.15,
+            "",
+        ),
+        (
+            "the same, any row",
+            from_memory,
+            2,
+            f"at most {issued:.1f} issued, if no cache keeps the row",
+        ),
+        ("instructions a logit in the mass loop", max(x["per_logit"] for x in loops), 32, ""),
+        ("of them slow", max(loop["classes"].get("slow", 0) for loop in loops), 0, ""),
+        ("bytes of spills", spills, 0, ""),
+        ("bytes of stack", max(k["stack"] for k in found["kernels"]), 0, ""),
+        ("registers", max(k["registers"] for k in hot_kernels(found)), 64, ""),
+        (
+            f"time over the larger of read and issue, batch {MEDIUM} and more",
+            worst["over"],
+            1.5,
+            f"{where}; {met} of {len(large)} cases are within",
+        ),
+    ]
+    yield "## Budgets\n"
+    yield "The worst of all kernels, architectures and cases below.\n"
+    rows = [
+        [name, f"{goal:g}", f"{round(value, 3):g}", verdict(value, goal), note]
+        for name, value, goal, note in values
+    ]
+    yield from table(["", "goal: at most", "found", "", ""], rows)
+
+
+def statics(found: Record) -> Iterator[str]:
+    yield "## Kernels\n"
+    head = [
+        "kernel",
+        "sm",
+        "registers",
+        "stack",
+        "spills",
+        "shared",
+        "threads",
+        "blocks",
+        "occupancy",
+    ]
+    rows = [
+        [
+            f"`{kernel['kernel']}`",
+            kernel["architecture"],
+            str(kernel["registers"]),
+            str(kernel["stack"]),
+            f"{kernel['spill_stores']} + {kernel['spill_loads']}",
+            str(kernel["shared"]),
+            str(kernel["threads"]),
+            str(kernel["blocks_per_multiprocessor"]),
+            f"{100 * kernel['occupancy']:.0f} %",
+        ]
+        for kernel in found["kernels"]
+    ]
+    yield from table(head, rows)
+    yield (
+        "Stack, spills (stored + loaded) and shared memory in bytes; blocks that live on a multiprocessor at a time. "
+        f"Launches in the sources: {found['launches']}.\n"
+    )
+
+
+def loops(found: Record) -> Iterator[str]:
+    yield "## The mass loop\n"
+    yield LOOP
+    rows = [
+        [
+            f"`{kernel['kernel']}`",
+            kernel["architecture"],
+            f"**{loop['per_logit']:.1f}**",
+            *(f"{loop['classes'].get(name, 0):.1f}" for name in CLASSES),
+            f"{8 * loop['load_bytes']} bits",
+            str(loop["logits"]),
+            f"{loop['stored_a_block']:.0f}",
+        ]
+        for kernel in hot_kernels(found)
+        for loop in [kernel["mass_loop"]]
+    ]
+    head = ["kernel", "sm", "all", *CLASSES, "loads", "logits a trip", "bytes stored a block of 64"]
+    yield from table(head, rows)
+
+
+def reads(found: Record) -> Iterator[str]:
+    yield "## Reads of the logits\n"
+    yield READS
+    head = [
+        "rows",
+        "V",
+        "logits",
+        "filters",
+        "from memory",
+        "issued",
+        "workspace written",
+        "read",
+        "barriers",
+    ]
+    rows = [
+        [
+            entry["distribution"],
+            f"{entry['vocab']:,}",
+            entry["dtype"],
+            entry["filters"],
+            f"{entry['reads_from_memory']:.3f}",
+            f"{entry['reads_issued']:.2f}",
+            f"{entry['workspace_stored']:,.0f}",
+            f"{entry['workspace_loaded']:,.0f}",
+            f"{entry['barriers']:.0f}",
+        ]
+        for entry in found["reads"]
+    ]
+    yield from table(head, rows)
+
+
+def cell(entry: Record) -> str:
+    return f"**{entry['total']:.1f}** ({entry['read']:.1f}, {entry['issue']:.1f})"
+
+
+def times(found: Record) -> Iterator[str]:
+    assumptions = found["devices"]["assumptions"].items()
+    words = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in assumptions)
+    yield "## Estimated times, not measured\n"
+    yield FORMULA.format(assumed=words)
+    batches = sorted({entry["batch"] for entry in found["estimates"]})
+    for filters in SHOWN:
+        yield f"### {filters}\n"
+        rows: dict[tuple[str, str, int], list[str]] = {}
+        for entry in found["estimates"]:
+            if entry["filters"] == filters:
+                key = (entry["device"], entry["dtype"], entry["vocab"])
+                rows.setdefault(key, []).append(cell(entry))
+        head = ["GPU", "logits", "V", *(f"batch {batch}" for batch in batches)]
+        yield from table(
+            head,
+            [[gpu, dtype, f"{vocab:,}", *cells] for (gpu, dtype, vocab), cells in rows.items()],
+        )
+
+
+def ours(found: Record, figure: Record) -> str:
+    """Our estimate nearest to a published figure: the same GPU and batch, the nearest vocabulary and filters."""
+    fitting = [
+        entry
+        for entry in found["estimates"]
+        if entry["device"] == figure["gpu"]
+        and entry["batch"] == figure["batch"]
+        and entry["dtype"] == figure["dtype"]
+        and entry["filters"].split()[0] == figure["filters"].split()[0]
+        and ("+" in entry["filters"]) == ("+" in figure["filters"])
+    ]
+    best = min(fitting, key=lambda entry: abs(entry["vocab"] - figure["vocab"]), default=None)
+    return "" if best is None else f"{best['total']:.0f} (estimated, V = {best['vocab']:,})"
+
+
+def published(found: Record) -> Iterator[str]:
+    yield "## What others published\n"
+    yield PUBLISHED
+    head = [
+        "who",
+        "GPU",
+        "batch",
+        "V",
+        "logits",
+        "filters",
+        "us",
+        "how",
+        "our estimate, us",
+        "source",
+    ]
+    rows = [
+        [
+            figure["who"],
+            figure["gpu"],
+            str(figure["batch"]),
+            f"{figure['vocab']:,}",
+            figure["dtype"],
+            figure["filters"],
+            f"{figure['us']:g}",
+            figure["how"],
+            ours(found, figure),
+            f"<{figure['source']}>",
+        ]
+        for figure in found["published"]
+    ]
+    yield from table(head, rows)
+
+
+def sources(found: Record) -> Iterator[str]:
+    yield "## Datasheets\n"
+    rows = [
+        [
+            device["name"],
+            device["architecture"],
+            str(device["multiprocessors"]),
+            f"{device['clock_ghz']:g}",
+            f"{device['bandwidth_gb_s']:,}",
+            str(device["cache_mib"]),
+            device["source"],
+        ]
+        for device in found["devices"]["devices"].values()
+    ]
+    head = ["GPU", "sm", "multiprocessors", "GHz", "GB/s", "cache, MiB", "source"]
+    yield from table(head, rows)
+    for name, text in found["devices"]["sources"].items():
+        yield f"- {name}: {text}"
+
+
+def report(found: Record) -> str:
+    lines = [HEAD.format(compiler=found["compiler"])]
+    for section in (budgets, statics, loops, reads, times, published, sources):
+        lines += section(found)
+    return "\n".join(lines) + "\n"

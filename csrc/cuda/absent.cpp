@@ -5,7 +5,9 @@ namespace onedraw::cuda {
 
 namespace {
 
-const char* const kAbsent = "this build of onedraw has no CUDA kernels (" ONEDRAW_CUDA_STATE ")";
+const char* const kAbsent =
+    "this build of onedraw has no CUDA kernels (" ONEDRAW_CUDA_STATE
+    "); to have them, install it anew with an nvcc: ONEDRAW_NVCC=pypi pip install . takes one from PyPI";
 
 }  // namespace
 

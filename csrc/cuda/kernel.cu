@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <new>
 
+#include "error.h"
 #include "launch.h"
 #include "report.cuh"
 
@@ -153,11 +154,6 @@ __global__ void __launch_bounds__(kThreads)
     __syncthreads();  // before the row's place is taken by the next
     if (advance && threadIdx.x == 0) const_cast<int64_t*>(job.position.data)[index] += 1;
   }
-}
-
-std::string error_of(cudaError_t error, const char* call) {
-  if (error == cudaSuccess) return "";
-  return std::string(call) + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ")";
 }
 
 const void* kernel_of(DType dtype) {

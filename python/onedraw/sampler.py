@@ -177,6 +177,8 @@ class Sampler:
             self._workspace = devices.new_workspace(x)
             self._worst = own(torch.zeros(rows, dtype=torch.int32, device=x.device))
             job.output("worst", self._worst)
+            self._latest = torch.zeros_like(self._worst)
+            job.output("status", self._latest)
             self._stream = _core.cuda_stream(x)
         else:
             self._status = ops.StatusBuffer(rows.numel())
@@ -280,8 +282,7 @@ class Sampler:
         finally:
             for name in outputs:
                 job.output(name, None)
-            if self._status is not None:
-                job.output("status", self._status.tensor)
+            job.output("status", self._latest if self._status is None else self._status.tensor)
         result = draw_of(outputs)
         if self._status is not None and bool(result.status.any()):
             self._note(result.status)
@@ -316,7 +317,7 @@ class Sampler:
         if not x.numel():
             return
         if _core.cuda_stream(x) != self._stream:  # what is freed must outlive the work on this one
-            for tensor in (space, self._position, self._worst):
+            for tensor in (space, self._position, self._worst, self._latest):
                 tensor.record_stream(torch.cuda.current_stream(x.device))  # type: ignore[union-attr]
         devices.launch(job, x, space, advance=self._steps == 1)
         if self._steps > 1:
@@ -345,6 +346,18 @@ class Sampler:
             self._position.add_(self._steps)
         else:
             self._position += self._steps
+
+    @property
+    def status(self) -> Tensor:
+        """The statuses of the last call, int32 [...]: 0, or why a row is bad (see `BadRowError`).
+
+        A buffer on the device of the logits, which the next call writes; a record of `draw` has its
+        own. To look at it on a device is to wait for it.
+        """
+        if self._job is None:
+            raise ValueError("status must be asked for after a draw, and before rows are selected")
+        known = self._latest if self._status is None else self._status.tensor
+        return known.view(self._token.shape)
 
     @property
     def position(self) -> PerRow:

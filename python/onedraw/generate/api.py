@@ -16,7 +16,7 @@ from .callable_model import CallableDecoder
 from .checkpoint import explicit_settings
 from .details import Generation, GenerationInterrupted, Recorder
 from .huggingface import HuggingFaceDecoder, check_prompts, context_of, is_huggingface
-from .loop import Decoder, Loop
+from .loop import LOOK_EVERY, Decoder, Loop
 from .prompts import read_prompts
 from .sampling import RowSampler, given_params, row_sampler
 from .stopping import Stopping, stop_strings_criteria
@@ -56,6 +56,7 @@ def generate(
     return_details: bool = False,
     report: str | Sequence[str] = "all",
     top_logprobs: int | None = None,
+    look_every: int = LOOK_EVERY,
     fallback: str | None = None,
 ) -> Any:
     """Let a model write: prompts [B, T] -> int64 [B * num_return_sequences, T + new], prompts included.
@@ -110,6 +111,11 @@ def generate(
         A bar on stderr. By default for eight rows or more, on a terminal, after two seconds.
     return_details : bool
         Return a `Generation`, with the record of each token.
+    look_every : int
+        On a device the host asks only every so many steps which rows have finished, and reads the answer
+        when it has come, without waiting. So the device may draw up to twice as many tokens a row for
+        nothing (they are cut off), a streamer gets its tokens in bursts, and bad rows are found as late. 1
+        is for streaming token by token, one step behind. The CPU's rows are looked at in each step.
     report, top_logprobs
         What the record holds, as in `onedraw.draw`: by default all, and 5 alternatives (or V).
 
@@ -138,7 +144,8 @@ def generate(
     mates, on padding or on order, as long as its logits do not. But a matrix product over another batch may
     round its logits otherwise; such a small change seldom changes a token, though it can.
 
-    Finished rows leave the batch, and the tokens are written to one buffer.
+    Finished rows leave the batch, and the tokens are written to one buffer. On a device no step waits for
+    it (see `look_every`).
 
     Examples
     --------
@@ -202,7 +209,8 @@ def generate(
     longest = int(limits.max()) if limits.numel() else 0
     tape = Tape(prompts.tokens.repeat_interleave(samples, 0), longest, pad)
     criteria = stop_strings_criteria(texts, tokenizer) if texts else None
-    at_once = device.type == "cpu" or streamer is not None
+    at_once = device.type == "cpu"
+    look_every = settings.count("look_every", look_every, 1)
     stopping = Stopping(limits.to(device).repeat_interleave(samples), eos, criteria, at_once)
     recorder = None
     if top_logprobs is not None and not return_details:
@@ -227,6 +235,7 @@ def generate(
         logit_bias=logit_bias,
         lengths=prompts.lengths,
         samples=samples,
+        raise_on_bad=stopping.at_once,
         fallback=fallback,
     )
     loop = Loop(
@@ -239,6 +248,7 @@ def generate(
         min_new=least,
         eos=eos,
         allowed=drawn.allowed,
+        look_every=look_every,
     )
     try:
         # Faster than no_grad by up to a tenth of a step of a small network. But a function of the

@@ -53,7 +53,8 @@ class Generation:
     spec_version : int
         The version of the specification of the draw (`onedraw.SPEC_VERSION`).
     seconds, sampling_seconds : float
-        Wall-clock time from the first forward pass on, and the part of it spent drawing.
+        Wall-clock time from the first forward pass on, and the part of it spent drawing (on a device:
+        spent launching draws).
     """
 
     sequences: Tensor

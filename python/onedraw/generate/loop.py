@@ -1,12 +1,14 @@
 """The loop: logits, draw, tape, stop; and the rows that have finished leave the batch.
 
-Nothing in a step waits for a device but the look at whether rows are finished, which on a device is taken
-only every few steps: what is drawn after the end of a row becomes pad.
+On a device nothing in a step waits for it. The host asks every few steps which rows are finished and
+reads the answer when it has come, up to as many steps later; what was drawn after the end of a row is
+pad by then, and bad rows and what a streamer is shown come just as late.
 """
 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any, Protocol
 
 import torch
@@ -15,11 +17,12 @@ from torch import Tensor
 from ..errors import BadRowError
 from ..sampler import Sampler
 from .details import Recorder
+from .looking import Look
 from .stopping import Stopping, without
 from .tape import Tape
 from .watching import Watch
 
-__all__ = ["Decoder", "Loop"]
+__all__ = ["LOOK_EVERY", "Decoder", "Loop"]
 
 LOOK_EVERY = 16  # steps on a device between two looks at which rows are finished
 LEAVE = 8  # rows leave the batch once they are an eighth of it: moving the others costs, too
@@ -53,6 +56,7 @@ class Loop:
         min_new: int = 0,
         eos: tuple[int, ...] = (),
         allowed: Any = None,
+        look_every: int = LOOK_EVERY,
     ) -> None:
         self.decoder, self.sampler = decoder, sampler
         self.tape, self.stopping = tape, stopping
@@ -61,32 +65,45 @@ class Loop:
         self.eos, self.allowed = eos, allowed
         self.unfinished: Tensor | None = None  # `allowed` without the end tokens
         self.rows: Tensor | None = None  # int64 [r] of the rows in the batch; None: all
+        self.present = torch.arange(tape.tokens.shape[0])  # the same on the host
         self.seconds = self.sampling_seconds = 0.0
-        self.look_every = 1 if stopping.at_once else LOOK_EVERY
+        self.look_every = look_every
+        self.look: Look | None = None
+        self.shown = tape.start  # columns of the tape that have been asked for
 
     def run(self) -> None:
         """Draw until every row has finished."""
-        steps = self.tape.tokens.shape[1] - self.tape.start
         began = time.perf_counter()
         try:
-            if steps == 0 or self.stopping.running == 0:
-                return
-            logits = self.decoder.prefill()
-            for step in range(steps):
-                token = self._draw_running(logits, step)
-                if token is None:
-                    return
-                column = self.tape.write(token, self.rows)
-                drawn = self.stopping.running
-                self.stopping.observe(self.tape, column)
-                self.watch.step(column, drawn)
-                if step + 1 == steps:
-                    return
-                if (step + 1) % self.look_every == 0 and self._all_finished():
-                    return
-                logits = self.decoder.step(column if self.rows is None else column[self.rows])
+            self._run()
+        except KeyboardInterrupt:
+            with suppress(BadRowError):
+                self._see_the_rest()
+            raise
         finally:
             self.seconds = time.perf_counter() - began
+
+    def _run(self) -> None:
+        steps = self.tape.tokens.shape[1] - self.tape.start
+        if steps == 0 or self.stopping.running == 0:
+            return
+        at_once = self.stopping.at_once
+        logits = self.decoder.prefill()
+        for step in range(steps):
+            token = self._draw_running(logits, step) if at_once else self._draw(logits, step)
+            if token is None:
+                return
+            column = self.tape.write(token, self.rows)
+            drawn = self.stopping.running
+            self.stopping.observe(self.tape, column)
+            if at_once:
+                self.watch.step(column, drawn)
+            if step + 1 == steps:
+                break
+            if self._shrink() if at_once else self._look(step + 1):
+                return
+            logits = self.decoder.step(column if self.rows is None else column[self.rows])
+        self._see_the_rest()
 
     def _draw_running(self, logits: Tensor, step: int) -> Tensor | None:
         """`_draw`; rows that are bad, but finished, leave the batch first. None if no other is left.
@@ -100,54 +117,100 @@ class Loop:
             bad = self._running(error)
             if bad is not None:
                 raise bad from None
-        keep = self._leave()
-        return self._draw(logits[keep.to(logits.device)], step) if keep.numel() else None
+        keep = self._leave(self.stopping.done)
+        return self._draw(logits[keep], step) if keep.numel() else None
 
     def _draw(self, logits: Tensor, step: int) -> Tensor:
         """One token of each row in the batch, int64 [r]."""
-        mask = self._mask(logits.shape[-1]) if step < self.min_new else None
+        mask = self._mask(logits) if step < self.min_new else None
         began = time.perf_counter()
-        try:
-            if self.recorder is None:
-                return self.sampler(logits, allowed=mask)
+        if self.recorder is None:
+            token = self.sampler(logits, allowed=mask)
+        else:
             options = self.recorder.options(logits.shape[-1])
             draw = self.sampler.draw(logits, allowed=mask, **options)
-        finally:
-            self.sampling_seconds += time.perf_counter() - began
-        self.recorder.keep(draw, step, self.rows)
-        return draw.token
+            token = draw.token
+        self.sampling_seconds += time.perf_counter() - began
+        if self.recorder is not None:
+            self.recorder.keep(draw, step, self.rows)
+        if not self.stopping.at_once:
+            status = self.sampler.status if self.recorder is None else draw.status
+            self.stopping.note(status, self.rows)
+        return token
 
-    def _mask(self, vocab: int) -> Tensor:
+    def _mask(self, logits: Tensor) -> Tensor:
         """What may be drawn while no row may end."""
         if self.unfinished is None:
-            self.unfinished = without(self.allowed, self.eos, vocab)
+            mask = without(self.allowed, self.eos, logits.shape[-1])
+            self.unfinished = mask.to(logits.device)
         mask = self.unfinished
         return mask if self.rows is None or mask.dim() == 1 else mask[self.rows]
 
-    def _all_finished(self) -> bool:
-        """Look which rows are finished; let them leave the batch when it pays."""
-        stopping = self.stopping
-        running = stopping.running if stopping.at_once else stopping.look()
-        present = self.tape.tokens.shape[0] if self.rows is None else self.rows.numel()
-        gone = present - running
-        if running and gone and gone * LEAVE >= present:
-            self._leave()
+    def _look(self, step: int) -> bool:
+        """Take in what has come from the device, ask for more; whether every row had finished by then."""
+        due = step % self.look_every == 0
+        if self.look is not None and (due or self.look.ready()) and self._take_in(self.look):
+            return True
+        if due:
+            self._ask()
+        return False
+
+    def _ask(self) -> None:
+        """Let the state of the rows, and the columns that somebody watches, come to the host."""
+        first, last = self.shown, self.tape.end
+        columns = self.tape.tokens[:, first if self.watch.watched else last : last]
+        self.look = Look(self.stopping.facts(), columns)
+        self.shown = last
+
+    def _take_in(self, look: Look) -> bool:
+        """Show the columns, raise for bad rows, let finished ones leave; whether all have finished."""
+        facts, columns = look.read()
+        self.look = None
+        done, length, status = facts[0] != 0, facts[1], facts[2]
+        first = self.watch.steps
+        for at, column in enumerate(columns.unbind(1)):
+            drawn = int((~done | (length > first + at)).sum())
+            if drawn:
+                self.watch.step(column, drawn)
+        bad = status.nonzero().flatten().tolist()
+        if bad:
+            raise BadRowError(tuple(bad), tuple(status[bad].tolist()))
+        self.stopping.running = int((~done).sum())
+        return self._shrink(done)
+
+    def _see_the_rest(self) -> None:
+        """Wait for the device, and take in all that it did."""
+        if self.stopping.at_once:
+            return
+        for pending in (True, False):
+            if not pending:
+                self._ask()
+            if self.look is not None:
+                self._take_in(self.look)
+
+    def _shrink(self, done: Tensor | None = None) -> bool:
+        """Let finished rows leave the batch when it pays; whether all have finished."""
+        running = self.stopping.running
+        gone = self.present.numel() - running
+        if running and gone and gone * LEAVE >= self.present.numel():
+            self._leave(self.stopping.done if done is None else done)
         return running == 0
 
-    def _leave(self) -> Tensor:
-        """Go on without the finished rows; returns which of the present ones stay, int64 [left]."""
-        left = (~self.stopping.done).nonzero().flatten()
-        keep = left if self.rows is None else torch.searchsorted(self.rows, left)
+    def _leave(self, done: Tensor) -> Tensor:
+        """Go on without the rows that are `done`, [R] on the host; returns which of the present ones stay."""
+        left = (~done).nonzero().flatten()
+        keep = torch.searchsorted(self.present, left)
+        device = self.tape.tokens.device
+        there = keep.to(device, non_blocking=True)
         if keep.numel():
-            self.decoder.select(keep)
-            self.sampler.select(keep.cpu())
-            self.rows = left
-        return keep
+            self.decoder.select(there)
+            self.sampler.select(keep)
+            self.rows, self.present = left.to(device, non_blocking=True), left
+        return there
 
     def _running(self, error: BadRowError) -> BadRowError | None:
         """The error with the numbers that rows had at first, less the finished ones; None if it was only these."""
-        done = self.stopping.done.tolist()
-        numbers = range(len(done)) if self.rows is None else self.rows.tolist()
+        done, numbers = self.stopping.done.tolist(), self.present.tolist()
         bad = [
             (numbers[row], status)
             for row, status in zip(error.rows, error.statuses, strict=True)

@@ -79,6 +79,7 @@ def row_sampler(
     logit_bias: Any,
     lengths: Tensor,
     samples: int,
+    raise_on_bad: bool = True,
     fallback: str | None = None,
 ) -> RowSampler:
     """Settle the parameters of B requests with prompts of `lengths` [B] tokens, and build their Sampler."""
@@ -107,6 +108,7 @@ def row_sampler(
         position=_one_or_all(spread(lengths.cpu(), samples)),
         allowed=allowed,
         logit_bias=logit_bias,
+        raise_on_bad=raise_on_bad,
         fallback=fallback,
     )
     return RowSampler(sampler, allowed, _records(rows, given.ties, requests * samples), base)

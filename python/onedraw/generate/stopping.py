@@ -28,7 +28,8 @@ class Stopping:
     criteria : callable, optional
         Token ids [R, L] to bool [R]: transformers' StopStringCriteria.
     at_once : bool
-        Whether to look at each step which rows have finished. On a device that would wait for it.
+        Whether to look at each step which rows have finished. On a device that would wait for it:
+        then nothing here is looked at, and `facts` are for the host to ask for.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Stopping:
         self.length = torch.zeros_like(limits)  # new tokens of a row, once it has finished
         self.reason = torch.full_like(limits, RUNNING, dtype=torch.int8)
         self.reason[self.done] = LENGTH
+        self.status = torch.zeros_like(limits)  # the worst of a row before it finished
         self.running = self.look()
 
     def look(self) -> int:
@@ -73,6 +75,17 @@ class Stopping:
         self.done |= new
         if self.at_once:
             self.look()
+
+    def note(self, status: Tensor, rows: Tensor | None) -> None:
+        """Remember the `status` [r] of a draw of the rows numbered `rows` (None: all), but for finished ones."""
+        new = status.to(self.status)
+        if rows is not None:
+            new = torch.zeros_like(self.status).index_copy_(0, rows, new)
+        torch.maximum(self.status, new.masked_fill(self.done, 0), out=self.status)
+
+    def facts(self) -> Tensor:
+        """int64 [3, R]: whether a row has finished, its tokens if so, and its worst status before."""
+        return torch.stack([self.done.to(torch.int64), self.length, self.status])
 
     def lengths(self) -> Tensor:
         """int64 [R]: how many new tokens each row has so far."""

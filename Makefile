@@ -8,6 +8,7 @@
 #   make format      put the format right
 #   make check       the C++ checking program, under the address and undefined-behaviour sanitizers
 #   make bench       the benchmarks: benchmarks/RESULTS.md and a plot
+#   make bench-gpu   the same on a CUDA device: benchmarks/RESULTS-CUDA.md
 #   make dev         build the extension inside python/onedraw, for work on it
 #   make clean       remove what was built; `make distclean` the environment too
 #
@@ -36,7 +37,7 @@ PYTHON_CODE := python tests benchmarks
 # OpenMP threads that wait without spinning, and no look at a model hub.
 RUN := OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
 
-.PHONY: demo test test-slow lint format check bench dev clean distclean FORCE
+.PHONY: demo test test-slow lint format check bench bench-gpu dev clean distclean FORCE
 .DELETE_ON_ERROR:
 
 demo: $(DONE)/onedraw $(DONE)/model
@@ -72,6 +73,10 @@ bench: $(DONE)/test
 	$(RUN) $(PY) -m benchmarks.run
 	$(RUN) $(PY) -m benchmarks.decode
 	$(PY) -m benchmarks.report
+
+bench-gpu: $(DONE)/test
+	$(RUN) $(PY) -m benchmarks.run --device cuda
+	$(PY) -m benchmarks.cuda_report
 
 # The environment, step by step; a step is done again when what it depends on changes.
 

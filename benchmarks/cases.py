@@ -33,6 +33,9 @@ class Case:
     threads: int = 1
     kernel: str | None = None
     peers: tuple[str, ...] = EVERY_PEER
+    device: str = "cpu"
+    cache: str = ""  # on CUDA: "cold" or "warm"
+    launch: str = ""  # on CUDA: "graph" or "eager"
 
     @property
     def key(self) -> tuple[str | int | None, ...]:
@@ -45,9 +48,17 @@ class Case:
             self.distribution,
             self.threads,
             self.kernel,
+            self.device,
+            self.cache,
+            self.launch,
         )
 
     def __str__(self) -> str:
+        if self.device != "cpu":
+            return (
+                f"{self.device} B={self.batch} V={self.vocab} {self.dtype} {self.distribution} "
+                f"{self.cache} {self.launch} {self.filters}"
+            )
         kernel = f" {self.kernel}" if self.kernel else ""
         return (
             f"B={self.batch} V={self.vocab} {self.dtype} {self.distribution} "

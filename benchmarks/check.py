@@ -57,6 +57,8 @@ def check_kept(name: str, filters: Filters, logits: Tensor, expected: Expected) 
         return
     logits = logits[:CHECKED_ROWS]
     theirs = kept(filters, logits)
+    if theirs is None:
+        return
     masses = [
         misplaced_mass(filters, logits, ours[:CHECKED_ROWS], theirs)
         for ours in (expected.first, expected.keep)

@@ -14,7 +14,7 @@ from benchmarks import TORCH_CAME_FIRST
 from onedraw import _core
 
 VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "ONEDRAW_KERNEL")
-PACKAGES = ("onedraw", "torch", "transformers", "numpy")
+PACKAGES = ("onedraw", "torch", "transformers", "numpy", "triton", "flashinfer-python", "vllm")
 FLAGS = ("avx2", "fma", "f16c", "avx512f", "avx512vl", "avx512dq", "avx512_bf16")
 USUAL_CACHE = 32 << 20
 
@@ -66,12 +66,28 @@ def commit() -> str | None:
     return name + ("+" if dirty else "")
 
 
+def gpu() -> dict[str, Any] | None:
+    """The CUDA device that torch would use."""
+    if not torch.cuda.is_available():
+        return None
+    found = torch.cuda.get_device_properties(torch.cuda.current_device())
+    return {
+        "name": found.name,
+        "capability": f"{found.major}.{found.minor}",
+        "multiprocessors": found.multi_processor_count,
+        "cache_bytes": found.L2_cache_size,
+        "memory_bytes": found.total_memory,
+        "cuda": torch.version.cuda,
+    }
+
+
 def describe() -> dict[str, Any]:
     """Everything a later reader needs to judge a number, as JSON values."""
     return {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": commit(),
         "cpu": cpu(),
+        "gpu": gpu(),
         "cores": os.cpu_count(),
         "last_level_cache": last_level_cache(),
         "load": round(os.getloadavg()[0], 2),

@@ -75,10 +75,13 @@ def floor_time(record: Record) -> str:
 
 
 def by_peer(
-    records: Sequence[Record], cell: Callable[[Record, str], str], floor: Callable[[Record], str]
+    records: Sequence[Record],
+    cell: Callable[[Record, str], str],
+    floor: Callable[[Record], str],
+    peers: Sequence[str] = EVERY_PEER[1:],
 ) -> Iterator[str]:
     """Filters down, peers across; what stands under the floor is not a ratio to it."""
-    peers = [peer for peer in EVERY_PEER[1:] if any(peer in r["peers"] for r in records)]
+    peers = [peer for peer in peers if any(peer in r["peers"] for r in records)]
     rows = [[r["filters"], floor(r), *(cell(r, peer) for peer in peers)] for r in records]
     yield from markdown(["filters", "floor", *peers], rows)
 

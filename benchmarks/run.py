@@ -1,6 +1,6 @@
 """The harness: check, time and record every case.
 
-    python -m benchmarks.run [--quick] [--out FILE] [--only TEXT] [--peers NAME,...]
+    python -m benchmarks.run [--device cuda] [--quick] [--out FILE] [--only TEXT] [--peers NAME,...]
 
 One JSON line a case goes to FILE as soon as it is measured, with the environment it was measured in;
 `python -m benchmarks.report` makes the tables and the picture of it.
@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import memory
+from benchmarks import cuda_cases, cuda_run, memory
 from benchmarks.cases import Case, full, quick
 from benchmarks.check import check_peer, expect
 from benchmarks.data import MEMORY_BATCH, make_buffers, make_logits
@@ -27,7 +27,8 @@ from benchmarks.peers import PEERS
 from benchmarks.timing import interleaved
 from onedraw import _core
 
-RESULTS = Path(__file__).parent / "results.jsonl"
+HERE = Path(__file__).parent
+RESULTS = {"cpu": HERE / "results.jsonl", "cuda": HERE / "results-cuda.jsonl"}
 FULL_BUDGET_S = 2.5  # of timing, a case
 QUICK_BUDGET_S = 1.5
 
@@ -46,6 +47,8 @@ def choose_kernel(name: str | None) -> str:
 
 def measure(case: Case, budget_s: float) -> dict[str, Any]:
     """One case's record, without memory and environment; raises `WrongAnswerError` before timing."""
+    if case.device == "cuda":
+        return cuda_run.measure(case, budget_s)
     torch.set_num_threads(case.threads)
     torch.manual_seed(0)
     chosen = choose_kernel(case.kernel)
@@ -82,7 +85,7 @@ def add_memory(records: Sequence[dict[str, Any]], cases: Sequence[Case]) -> None
     chosen = [
         index
         for index, case in enumerate(cases)
-        if (case.dtype, case.distribution, case.threads) == ("float32", "lm", 1)
+        if (case.device, case.dtype, case.distribution, case.threads) == ("cpu", "float32", "lm", 1)
         and case.kernel is None
         and case.batch in (1, 8, 64)
         and case.vocab == 128_256
@@ -114,17 +117,26 @@ def write(path: Path, records: Sequence[dict[str, Any]]) -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="few cases, under two minutes")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="the JSON lines' file")
+    parser.add_argument("--device", choices=tuple(RESULTS), default="cpu")
+    parser.add_argument("--out", type=Path, help="the JSON lines' file")
     parser.add_argument("--only", default="", help="cases whose description contains this text")
     parser.add_argument("--peers", default="", help="only these peers, separated by commas")
     parser.add_argument("--budget", type=float, help="seconds of timing a case")
     return parser.parse_args()
 
 
+def cases_of(device: str, is_quick: bool) -> list[Case]:
+    if device == "cuda":
+        return cuda_cases.quick() if is_quick else cuda_cases.full()
+    return (quick if is_quick else full)(kernels(), torch.get_num_threads())
+
+
 def main() -> None:
     chosen = arguments()
-    cores = torch.get_num_threads()
-    cases = (quick if chosen.quick else full)(kernels(), cores)
+    if chosen.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("--device cuda: torch sees no CUDA device")
+    out = chosen.out or RESULTS[chosen.device]
+    cases = cases_of(chosen.device, chosen.quick)
     cases = [case for case in cases if chosen.only in str(case)]
     if chosen.peers:
         wanted = tuple(chosen.peers.split(","))
@@ -142,10 +154,10 @@ def main() -> None:
     for number, case in enumerate(cases, 1):
         records.append({**measure(case, budget), "environment": environment})
         print(f"[{number}/{len(cases)}] {case}: {line(records[-1])}", flush=True)
-        write(chosen.out, records)
+        write(out, records)
     add_memory(records, cases)
-    write(chosen.out, records)
-    print(f"{len(records)} cases in {time.perf_counter() - begin:.0f} s -> {chosen.out}")
+    write(out, records)
+    print(f"{len(records)} cases in {time.perf_counter() - begin:.0f} s -> {out}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from benchmarks.filters import FILTERS
 from benchmarks.peers import PEERS
 
 VOCAB = 128_256
+DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
 
 @pytest.fixture(autouse=True)
@@ -28,14 +29,22 @@ def one_thread() -> Any:
 @pytest.mark.parametrize("peer", ["floor", "onedraw", "onedraw core", "torch smart"])
 @pytest.mark.parametrize("name", FILTERS)
 @pytest.mark.parametrize("batch", [1, 8])
-def test_draw(benchmark: Any, batch: int, name: str, peer: str) -> None:
-    """[B, 128,256] LM-like float32 logits, one thread, in the cache."""
-    benchmark.group = f"{name}, batch {batch}"
+@pytest.mark.parametrize("device", DEVICES)
+def test_draw(benchmark: Any, device: str, batch: int, name: str, peer: str) -> None:
+    """[B, 128,256] LM-like float32 logits, one thread, in the cache; on CUDA until the device is done."""
+    benchmark.group = f"{device}, {name}, batch {batch}"
     filters = FILTERS[name]
-    logits = make_logits("lm", batch, VOCAB)
+    if reason := PEERS[peer].missing(device, filters):
+        pytest.skip(reason)
+    logits = make_logits("lm", batch, VOCAB).to(device)
     draw = PEERS[peer].prepare(filters, 1, logits)
     check_peer(peer, filters, logits, expect(filters, logits), draw)
-    benchmark(draw, logits)
+
+    def until_done(logits: torch.Tensor) -> None:
+        draw(logits)
+        torch.cuda.synchronize()
+
+    benchmark(draw if device == "cpu" else until_done, logits)
 
 
 def test_sampler_of_few_tokens(benchmark: Any) -> None:

@@ -21,7 +21,8 @@ def test_peers_agree(name: str, distribution: str, dtype: str) -> None:
     logits = make_logits(distribution, 3, 20_000, dtype)
     expected = expect(filters, logits)
     for peer, functions in PEERS.items():
-        check_peer(peer, filters, logits, expected, functions.prepare(filters, 1, logits))
+        if functions.missing("cpu", filters) is None:
+            check_peer(peer, filters, logits, expected, functions.prepare(filters, 1, logits))
 
 
 @every_filter

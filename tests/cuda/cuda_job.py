@@ -22,12 +22,13 @@ SHAPES = {  # of an output, with B rows, n samples, V tokens and k alternatives
     "top_token": ("B k", torch.int64),
     "top_logprob": ("B k", torch.float32),
 }
-OF_WEIGHTS = ("token", "status", "num_kept")
+OF_WEIGHTS = ("token", "status", "rank", "num_kept", "kept")
+MARGIN = 3  # elements around an output, which must stay as they were
 
 
 @dataclass
 class Case:
-    """Logits [B, V] or [B, T, V], and what a `_core.Job` is told."""
+    """Logits [V], [B, V] or [B, T, V], what a `_core.Job` is told, and what it is asked for."""
 
     logits: Tensor
     settings: dict[str, Any] = field(default_factory=dict)
@@ -36,69 +37,103 @@ class Case:
     bias: Tensor | None = None
     sparse: tuple[Tensor, Tensor, Tensor] | None = None
     top: int = 3
+    outputs: tuple[str, ...] = tuple(SHAPES)
 
-    def job(self, device: str) -> tuple[Any, dict[str, Tensor]]:
-        """The job and its outputs, all on the device."""
+    @property
+    def rows(self) -> int:
+        return self.logits.numel() // self.logits.shape[-1]
+
+
+def place(tensor: Tensor, device: str) -> Tensor:
+    """The same view of a copy on the device: strides, gaps and the offset of its start stay."""
+    if device == "cpu":
+        return tensor
+    whole = torch.empty(0, dtype=tensor.dtype).set_(tensor.untyped_storage())
+    return whole.to(device).as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
+
+
+class Prepared:
+    """A case's job, its logits and its outputs, all on the device."""
+
+    def __init__(self, case: Case, device: str) -> None:
+        self.job: Any = _core.Job()
+        self.logits = place(case.logits, device)
 
         def there(value: Any) -> Any:
-            return value.to(device) if isinstance(value, Tensor) else value
+            return place(value, device) if isinstance(value, Tensor) else value
 
-        job = _core.Job()
-        for name, value in self.settings.items():
-            job.set(name, there(value))
-        for name, value in self.flags.items():
-            setattr(job, name, value)
-        job.allow(there(self.allowed))
-        job.bias(there(self.bias))
-        if self.sparse:
-            job.bias_sparse(*map(there, self.sparse))
-        rows = self.logits.numel() // self.logits.shape[-1]
+        for name, value in case.settings.items():
+            self.job.set(name, there(value))
+        for name, value in case.flags.items():
+            setattr(self.job, name, value)
+        self.job.allow(there(case.allowed))
+        self.job.bias(there(case.bias))
+        if case.sparse:
+            self.job.bias_sparse(*map(there, case.sparse))
         sizes = {
-            "B": rows,
-            "V": self.logits.shape[-1],
-            "n": self.flags.get("num_samples", 1),
-            "k": self.top,
+            "B": case.rows,
+            "V": case.logits.shape[-1],
+            "n": case.flags.get("num_samples", 1),
+            "k": case.top,
         }
-        outputs = {}
-        for name, (shape, dtype) in SHAPES.items():
-            if self.flags.get("weights") and name not in OF_WEIGHTS:
+        self.outputs: dict[str, Tensor] = {}
+        self._around: dict[str, Tensor] = {}
+        for name in case.outputs:
+            if case.flags.get("weights") and name not in OF_WEIGHTS:
                 continue
-            outputs[name] = torch.ones(
-                [sizes[axis] for axis in shape.split()], dtype=dtype, device=device
-            )
-            job.output(name, outputs[name])
-        return job, outputs
+            axes, dtype = SHAPES[name]
+            shape = [sizes[axis] for axis in axes.split()]
+            size = torch.Size(shape).numel()
+            around = torch.ones(size + 2 * MARGIN, dtype=dtype, device=device)
+            self._around[name] = around
+            self.outputs[name] = around[MARGIN : MARGIN + size].view(shape)
+            self.job.output(name, self.outputs[name])
+
+    def answer(self) -> dict[str, Tensor]:
+        """What was written, on the CPU; nothing may have been written beside it."""
+        for name, around in self._around.items():
+            margins = torch.cat([around[:MARGIN], around[-MARGIN:]])
+            assert (margins == 1).all(), f"something was written beside {name}"
+        return {name: tensor.cpu() for name, tensor in self.outputs.items()}
 
 
 def on_cpu(case: Case) -> dict[str, Tensor]:
-    job, outputs = case.job("cpu")
-    job.run(case.logits)
-    return outputs
+    prepared = Prepared(case, "cpu")
+    prepared.job.run(prepared.logits)
+    return prepared.answer()
 
 
 def workspace(case: Case, device: str) -> Tensor:
-    rows = case.logits.numel() // case.logits.shape[-1]
-    size = _core.cuda_workspace_bytes(0, rows, case.logits.shape[-1])
+    size = _core.cuda_workspace_bytes(0, case.rows, case.logits.shape[-1])
     return torch.zeros(size, dtype=torch.uint8, device=device)
 
 
-def on_cuda(case: Case, device: str) -> dict[str, Tensor]:
-    job, outputs = case.job(device)
-    job.run_cuda(case.logits.to(device), workspace(case, device))
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return {name: tensor.cpu() for name, tensor in outputs.items()}
+def on_cuda(case: Case, device: str, space: Tensor | None = None) -> dict[str, Tensor]:
+    prepared = Prepared(case, device)
+    if space is None:
+        space = workspace(case, device)
+    prepared.job.run_cuda(prepared.logits, space)
+    return prepared.answer()
+
+
+def bits(tensor: Tensor) -> Tensor:
+    return tensor.view(torch.int32) if tensor.dtype is torch.float32 else tensor
+
+
+def unlike(expected: dict[str, Tensor], got: dict[str, Tensor]) -> list[str]:
+    """The outputs that differ, bit for bit: where first, and what stands there."""
+    found = []
+    for name, value in expected.items():
+        wrong = (bits(value) != bits(got[name])).nonzero()
+        if len(wrong):
+            at = tuple(wrong[0].tolist())
+            found.append(
+                f"{name}{list(at)}: {got[name][at].item()} instead of {value[at].item()}"
+                f" ({len(wrong)} of {value.numel()} differ)"
+            )
+    return found
 
 
 def differences(case: Case, device: str) -> list[str]:
-    """The outputs in which the two sides differ, bit for bit."""
-    expected, got = on_cpu(case), on_cuda(case, device)
-    words = {torch.float32: torch.int32}
-    return [
-        f"{name}: {got[name].tolist()} instead of {value.tolist()}"[:400]
-        for name, value in expected.items()
-        if not torch.equal(
-            value.view(words.get(value.dtype, value.dtype)),
-            got[name].view(words.get(value.dtype, value.dtype)),
-        )
-    ]
+    """The outputs in which the CUDA kernel differs from the CPU's."""
+    return unlike(on_cpu(case), on_cuda(case, device))

@@ -9,7 +9,7 @@ import torch
 
 sys.path.append(str(Path(__file__).parent))
 
-from cuda_job import Case, differences, on_cuda, workspace
+from cuda_job import Case, differences
 
 INF = float("inf")
 KINDS = (
@@ -102,33 +102,3 @@ def test_split_rows(device, seed):
     if case.flags.get("weights"):
         case.logits = case.logits.float().abs()
     assert not differences(case, device)
-
-
-def test_steps_and_strides(device):
-    x = torch.randn(2, 3, 600)[:, :, 3:333]
-    case = Case(x, {"temperature": 0.9, "top_p": 0.8, "seed": 5, "position": 7})
-    assert not differences(case, device)
-
-
-def test_more_rows_than_are_in_flight(device):
-    x = torch.randn(300, 70)
-    case = Case(x, {"top_k": 5, "seed": torch.arange(300), "position": 3}, top=1)
-    assert not differences(case, device)
-
-
-def test_the_kernel_advances_positions(device):
-    case = Case(torch.randn(3, 5000), {"seed": 1}, top=1)
-    job, outputs = case.job(device)
-    position = torch.tensor([4, 9, 100], device=device)
-    job.set("position", position)
-    x, space = case.logits.to(device), workspace(case, device)
-    for step in range(3):
-        job.run_cuda(x, space, advance=True)
-        expected = Case(case.logits, {"seed": 1, "position": torch.tensor([4, 9, 100]) + step})
-        assert torch.equal(outputs["token"].cpu(), on_cuda(expected, device)["token"])
-    assert position.tolist() == [7, 12, 103]
-
-
-def test_a_parameter_out_of_range_is_a_status(device):
-    case = Case(torch.randn(3, 50), {"temperature": torch.tensor([1.0, -1.0, 1.0])})
-    assert on_cuda(case, device)["status"].tolist() == [0, 3, 0]

@@ -118,10 +118,13 @@ def compile_kernels(folder: Path, architectures: Sequence[str]) -> tuple[list[Pa
     shutil.rmtree(folder, ignore_errors=True)
     settings = {
         "CMAKE_MAKE_PROGRAM": ninja,
+        "SKBUILD": "2",
         "SKBUILD_PROJECT_VERSION": "0",
+        "Python_EXECUTABLE": sys.executable,
+        "pybind11_DIR": output([sys.executable, "-m", "pybind11", "--cmakedir"]).strip(),
         "ONEDRAW_CUDA": "ON",
         "ONEDRAW_CUDA_ARCHITECTURES": ";".join(f"{name}-real" for name in architectures),
-        "CMAKE_CUDA_FLAGS": "-Xptxas=-v --threads=2",
+        "CMAKE_CUDA_FLAGS": "-Xptxas=-v",
     }
     definitions = [f"-D{name}={value}" for name, value in settings.items()]
     output([cmake, "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", *definitions])

@@ -83,6 +83,19 @@ def test_what_is_slow_on_the_only_way_is_counted() -> None:
     assert by_class(path)["slow"] == 1
 
 
+def test_a_loop_may_end_with_a_call_that_does_not_come_back() -> None:
+    """As ptxas leaves loops for sm_80: `@P1 CALL` behind the jump to the head."""
+    text = (HERE / "sass" / "loop.sass").read_text()
+    text = text.replace("@!P1 BRA 0x40 ;", " @P1 CALL.REL.NOINC 0x250 ;")
+    text = text.replace("BAR.SYNC.DEFER_BLOCKING 0x0 ;", "BRA 0x40 ;")
+    (function,) = parse(text)
+    path = mass_loop(function)
+    assert path is not None
+    assert (path[0].address, path[-1].address) == (0x40, 0x240)
+    assert "slow" not in by_class(path)
+    assert [loop.head for loop in loops_of(blocks_of(function))] == [0x40, 0xA0, 0x290]
+
+
 def test_a_narrow_load_is_no_mass_loop() -> None:
     text = (HERE / "sass" / "loop.sass").read_text().replace("LDG.E.128", "LDG.E.64")
     (function,) = parse(text)

@@ -19,6 +19,10 @@ class Block:
         return self.instructions[-1]
 
 
+def ends_block(instruction: Instruction) -> bool:
+    return instruction.jumps or instruction.base in ("BRX", "EXIT", "RET")
+
+
 def blocks_of(function: Function) -> dict[int, Block]:
     """By the address of their first instruction. A call comes back to the next one; `BRA.DIV` is never taken."""
     starts = {function.instructions[0].address}
@@ -28,7 +32,7 @@ def blocks_of(function: Function) -> dict[int, Block]:
             starts.add(instruction.address)
         if instruction.target is not None:
             starts.add(instruction.target)
-        ends = instruction.base in ("BRA", "JMP", "BRX", "EXIT", "RET")
+        ends = ends_block(instruction)
     blocks: dict[int, Block] = {}
     for instruction in function.instructions:
         if instruction.address in starts:
@@ -38,10 +42,9 @@ def blocks_of(function: Function) -> dict[int, Block]:
     order = list(blocks)
     for place, start in enumerate(order):
         last = blocks[start].last
-        jumps = last.base in ("BRA", "JMP")
-        if jumps and last.target in blocks and not last.diverges:
+        if last.jumps and last.target in blocks and not last.diverges:
             blocks[start].after.append(last.target)
-        goes_on = last.is_conditional or last.base not in ("BRA", "JMP", "BRX", "EXIT", "RET")
+        goes_on = last.is_conditional or not ends_block(last)
         if goes_on and place + 1 < len(order) and order[place + 1] not in blocks[start].after:
             blocks[start].after.append(order[place + 1])
     return blocks
@@ -109,7 +112,7 @@ def loops_of(blocks: dict[int, Block]) -> list[Loop]:
         instruction.target
         for block in blocks.values()
         for instruction in block.instructions
-        if instruction.base == "CALL" and instruction.target in blocks
+        if instruction.base == "CALL" and not instruction.jumps and instruction.target in blocks
     }
     roots = {entry} | {target for target in called if target is not None}
     seen: set[int] = set()

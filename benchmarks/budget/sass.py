@@ -61,6 +61,13 @@ class Instruction:
         return int(found.group(1), 16) if found and self.base in ("BRA", "JMP", "CALL") else None
 
     @property
+    def jumps(self) -> bool:
+        """A call that leads behind the next instruction comes from nowhere and goes back to nowhere: a loop's exit."""
+        return self.base in ("BRA", "JMP") or (
+            self.base == "CALL" and self.target == self.address + 0x20
+        )
+
+    @property
     def is_conditional(self) -> bool:
         """Whether the next instruction may follow: by a predicate before or among the operands."""
         return bool(self.predicate) or bool(re.match(r"!?U?P\d", self.operands)) or self.diverges
@@ -72,6 +79,8 @@ class Instruction:
 
     @property
     def kind(self) -> str:
+        if self.jumps:
+            return "control"
         for name, bases in zip(
             ("memory", "float", "warp", "slow", "control"),
             (MEMORY, FLOAT, WARP, SLOW, CONTROL),

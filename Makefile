@@ -76,6 +76,7 @@ bench: $(DONE)/test
 
 bench-gpu: $(DONE)/test
 	$(RUN) $(PY) -m benchmarks.run --device cuda
+	$(RUN) $(PY) -m benchmarks.decode --device cuda
 	$(PY) -m benchmarks.cuda_report
 
 # The environment, step by step; a step is done again when what it depends on changes.

@@ -1,6 +1,6 @@
 """RESULTS-CUDA.md from the JSON lines of a run on a GPU.
 
-python -m benchmarks.cuda_report [--results FILE] [--out FILE]
+python -m benchmarks.cuda_report [--results FILE] [--decode FILE] [--out FILE]
 """
 
 import argparse
@@ -17,6 +17,7 @@ from benchmarks.report import (
     Record,
     by_axis,
     by_peer,
+    decode_section,
     environment_section,
     extra,
     load,
@@ -94,9 +95,11 @@ def left_out(records: Sequence[Record]) -> list[str]:
     return sorted(reasons)
 
 
-def report(records: Sequence[Record], results: str) -> str:
+def report(records: Sequence[Record], results: str, decode: Path | None = None) -> str:
     gpu = records[0]["environment"]["gpu"] or {"name": "no GPU"}
     lines = [INTRODUCTION.format(results=results, gpu=gpu["name"]), *sections(records)]
+    if decode is not None and decode.exists():
+        lines += decode_section(decode)
     lines += environment_section(records[0])
     return "\n".join(lines) + "\n"
 
@@ -104,9 +107,10 @@ def report(records: Sequence[Record], results: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="tables of a run on a GPU")
     parser.add_argument("--results", type=Path, default=HERE / "results-cuda.jsonl")
+    parser.add_argument("--decode", type=Path, default=HERE / "decode-cuda.jsonl")
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS-CUDA.md")
     chosen = parser.parse_args()
-    chosen.out.write_text(report(load(chosen.results), chosen.results.name))
+    chosen.out.write_text(report(load(chosen.results), chosen.results.name, chosen.decode))
     print(chosen.out)
 
 

@@ -1,6 +1,6 @@
 """Tokens a second on a real model, and what share of a decode step is spent sampling.
 
-    python -m benchmarks.decode [--batches 1,8,64] [--new-tokens 48] [--out FILE]
+    python -m benchmarks.decode [--device cuda] [--batches 1,8,64] [--new-tokens 48] [--out FILE]
 
 Two measurements a batch, on SmolLM2-135M-Instruct in float32, both peers in the same process and in turn:
 
@@ -31,12 +31,20 @@ from benchmarks.real import TEXT, load
 from onedraw.generate import generate
 
 FILTERS = Filters(temperature=0.8, top_k=50, top_p=0.9)
-RESULTS = Path(__file__).parent / "decode.jsonl"
+HERE = Path(__file__).parent
+RESULTS = {"cpu": HERE / "decode.jsonl", "cuda": HERE / "decode-cuda.jsonl"}
 PROMPT = 32
 ROUNDS = 3
 GREEDY_TOKENS = 8
 
 Write = Callable[[Tensor], Tensor]
+
+
+def now(x: Tensor) -> float:
+    """The clock, once the device of `x` has done what it was given."""
+    if x.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def prompts(tokenizer: Any, batch: int) -> Tensor:
@@ -85,9 +93,9 @@ def tokens_per_second(model: Any, ids: Tensor, new_tokens: int) -> dict[str, flo
     seconds: dict[str, list[float]] = {name: [] for name in loops}
     for turn in range(ROUNDS):
         for name in list(loops)[:: 1 if turn % 2 == 0 else -1]:
-            begin = time.perf_counter()
+            begin = now(ids)
             text = loops[name](ids)
-            seconds[name].append(time.perf_counter() - begin)
+            seconds[name].append(now(ids) - begin)
             if text.shape[1] != ids.shape[1] + new_tokens:
                 raise AssertionError(f"{name} wrote {text.shape[1] - ids.shape[1]} tokens")
     return {
@@ -104,9 +112,9 @@ def step_times(model: Any, ids: Tensor, steps: int) -> dict[str, float]:
     draws: dict[str, Draw] = {}
     with torch.inference_mode():
         for step in range(steps + 2):  # the prompt, and one step to warm up
-            begin = time.perf_counter()
+            begin = now(ids)
             logits = model(ids, use_cache=True, **cache).logits[:, -1, :]
-            model_s = time.perf_counter() - begin
+            model_s = now(ids) - begin
             if not draws:
                 draws = {
                     "onedraw": PEERS["onedraw"].prepare(FILTERS, torch.get_num_threads(), logits),
@@ -114,9 +122,9 @@ def step_times(model: Any, ids: Tensor, steps: int) -> dict[str, float]:
                 }
             spent = {"model": model_s}
             for name in list(draws)[:: 1 if step % 2 == 0 else -1]:
-                begin = time.perf_counter()
+                begin = now(logits)
                 token = draws[name](logits)
-                spent[name] = time.perf_counter() - begin
+                spent[name] = now(logits) - begin
                 if name == "onedraw" and token is not None:
                     ids = token.unsqueeze(1)
             if step >= 2:
@@ -126,11 +134,12 @@ def step_times(model: Any, ids: Tensor, steps: int) -> dict[str, float]:
 
 
 def measure(model: Any, tokenizer: Any, batch: int, new_tokens: int) -> dict[str, Any]:
-    ids = prompts(tokenizer, batch)
+    ids = prompts(tokenizer, batch).to(model.device)
     check_greedy(model, ids)
     speed = tokens_per_second(model, ids, new_tokens)
     step = step_times(model, ids, new_tokens)
     record: dict[str, Any] = {
+        "device": ids.device.type,
         "batch": batch,
         "prompt_tokens": PROMPT,
         "new_tokens": new_tokens,
@@ -152,9 +161,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="tokens/s, and the share of sampling in a step")
     parser.add_argument("--batches", default="1,8,64")
     parser.add_argument("--new-tokens", type=int, default=48)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--device", choices=tuple(RESULTS), default="cpu")
+    parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
     model, tokenizer = load()
+    model.to(chosen.device)
     model.generation_config.eos_token_id = None  # of both loops: every row runs to the end
     model.generation_config.pad_token_id = 0
     environment = describe()
@@ -163,7 +174,7 @@ def main() -> None:
         record = measure(model, tokenizer, batch, chosen.new_tokens)
         print(json.dumps(record), flush=True)
         lines.append(json.dumps({**record, "environment": environment}) + "\n")
-    chosen.out.write_text("".join(lines))
+    (chosen.out or RESULTS[chosen.device]).write_text("".join(lines))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.budget.estimate import Counted, Estimate, MassLoop, estimate, mass_loop_of
+from benchmarks.budget.estimate import Counted, Estimate, MassLoop, estimate, mass_loops_of
 from benchmarks.budget.listing import ROOT, Kernel, NoToolError, kernels, launches, output, tool
 from benchmarks.budget.occupancy import blocks_per_multiprocessor, occupancy
 from benchmarks.budget.write import report
@@ -37,17 +37,15 @@ def dtype_of(name: str) -> str:
 
 
 def kernel_record(kernel: Kernel, limits: Mapping[str, Any]) -> Record:
-    dtype = dtype_of(kernel.name)
-    loop = mass_loop_of(kernel, dtype) if dtype else None
     return {
         "kernel": kernel.name,
         "architecture": kernel.architecture,
-        "dtype": dtype,
+        "dtype": dtype_of(kernel.name),
         "threads": kernel.threads,
         **asdict(kernel.statics),
         "blocks_per_multiprocessor": blocks_per_multiprocessor(kernel.resources, limits),
         "occupancy": occupancy(kernel.resources, limits),
-        "mass_loop": None if loop is None else loop_record(loop),
+        "mass_loops": [loop_record(loop) for loop in mass_loops_of(kernel)],
     }
 
 
@@ -57,7 +55,8 @@ def loop_record(loop: MassLoop) -> Record:
         "logits": loop.logits,
         "per_logit": loop.per_logit(),
         "classes": {name: loop.per_logit(name) for name in sorted(loop.classes)},
-        "load_bytes": loop.load_bytes,
+        "widest_load": loop.widest_load,
+        "loaded_a_logit": loop.loaded,
         "stored_a_block": loop.stored,
     }
 
@@ -68,7 +67,7 @@ def hot(found: Sequence[Kernel], architecture: str, dtype: str) -> tuple[Kernel,
         (kernel, loop)
         for kernel in found
         if kernel.architecture == architecture and dtype_of(kernel.name) == dtype
-        if (loop := mass_loop_of(kernel, dtype)) is not None
+        for loop in mass_loops_of(kernel)
     ]
     return min(choices, key=lambda choice: choice[1].per_logit(), default=None)
 

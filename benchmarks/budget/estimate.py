@@ -18,7 +18,7 @@ from math import ceil
 from typing import Any
 
 from benchmarks.budget.listing import Kernel
-from benchmarks.budget.loops import mass_loop
+from benchmarks.budget.loops import mass_loops, weighed
 from benchmarks.budget.occupancy import SUBPARTITIONS, WARP, blocks_per_multiprocessor
 from benchmarks.budget.sass import by_class, by_pipe
 from benchmarks.budget.shape import launch_shape
@@ -37,30 +37,36 @@ class MassLoop:
     classes: Mapping[str, int]
     pipes: Mapping[str, int]
     shuffles: int
-    load_bytes: int  # of the widest load
-    stored: float  # bytes a block of 64 tokens
+    widest_load: int  # bytes
+    loaded: float  # bytes a logit
+    stored: float  # bytes a block of 64 tokens, by the lane that stores
 
     def per_logit(self, kind: str = "") -> float:
         return (self.classes.get(kind, 0) if kind else self.instructions) / self.logits
 
 
-def mass_loop_of(kernel: Kernel, dtype: str) -> MassLoop | None:
-    path = mass_loop(kernel.function)
-    if path is None:
-        return None
-    wide = max(i.width for i in path if i.loads)
-    loads = [i for i in path if i.loads and i.width == wide]
-    logits = sum(i.width for i in loads) // BYTES[dtype]
-    lanes = BLOCK * BYTES[dtype] // wide  # that share a block
-    return MassLoop(
-        instructions=len(path),
-        logits=logits,
-        classes=by_class(path),
-        pipes=by_pipe(path),
-        shuffles=sum(i.base in ("SHFL", "REDUX") for i in path),
-        load_bytes=wide,
-        stored=sum(i.width for i in path if i.stores) * BLOCK / (logits * lanes),
-    )
+def mass_loops_of(kernel: Kernel) -> list[MassLoop]:
+    """The leanest first."""
+    found = []
+    for path in mass_loops(kernel.function):
+        logits = weighed(path)
+        stores = [i for i in path if i.stores]
+        blocks = max(
+            1, len(stores) // len({i.width for i in stores})
+        )  # whose results a trip stores
+        found.append(
+            MassLoop(
+                instructions=len(path),
+                logits=logits,
+                classes=by_class(path),
+                pipes=by_pipe(path),
+                shuffles=sum(i.base in ("SHFL", "REDUX") for i in path),
+                widest_load=max(i.width for i in path if i.loads),
+                loaded=sum(i.width for i in path if i.loads) / logits,
+                stored=sum(i.width for i in stores) / blocks,
+            )
+        )
+    return found
 
 
 @dataclass(frozen=True)

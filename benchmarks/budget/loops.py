@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from benchmarks.budget.sass import Function, Instruction
 
 WIDE = 16  # bytes: a load of the hot loop
+LAST_CONSTANT = (
+    "1.4142136573791503"  # kC0 of csrc/spec/weight.h: the polynomial of each weight ends with it
+)
 
 
 @dataclass
@@ -188,13 +191,19 @@ def usual_path(blocks: dict[int, Block], loop: Loop) -> list[Instruction]:
     return path
 
 
+def weighed(path: list[Instruction]) -> int:
+    """How many logits' weights are computed on the way."""
+    return sum(i.base in ("FFMA", "FFMA2") and LAST_CONSTANT in i.operands for i in path)
+
+
 def is_mass_loop(path: list[Instruction]) -> bool:
-    """Wide loads, the polynomial of a weight, and results that are stored."""
-    return (
-        any(i.loads and i.width >= WIDE for i in path)
-        and sum(i.base in ("FFMA", "FFMA2") for i in path) >= 5
-        and any(i.stores or i.base == "STS" for i in path)
-    )
+    """Whether it reads rows, and nothing else, weighs what it read, and stores a maximum and a mass.
+
+    A look that comes later asks first what the scan found of a block, or stores other things.
+    """
+    widths = [i.width for i in path if i.loads]
+    stores = {i.width for i in path if i.stores}
+    return bool(widths) and min(widths) >= WIDE and weighed(path) > 0 and {4, 8} <= stores
 
 
 def wide_loops(function: Function) -> list[list[Instruction]]:
@@ -209,16 +218,7 @@ def wide_loops(function: Function) -> list[list[Instruction]]:
     return [usual_path(blocks, loop) for loop in innermost]
 
 
-def mass_loop(function: Function) -> list[Instruction] | None:
-    """One trip of the loop that reads the row and weighs it.
-
-    It loads nothing but the row (a look that comes later asks first what the scan found of a block). Of
-    several, the one with the most bytes in flight, then the first.
-    """
+def mass_loops(function: Function) -> list[list[Instruction]]:
+    """One trip of each loop that reads a row and weighs it, the one with the fewest instructions a logit first."""
     found = [path for path in wide_loops(function) if is_mass_loop(path)]
-
-    def rank(path: list[Instruction]) -> tuple[bool, int]:
-        widths = [i.width for i in path if i.loads]
-        return min(widths) >= WIDE, sum(width for width in widths if width >= WIDE)
-
-    return max(found, key=rank, default=None)
+    return sorted(found, key=lambda path: len(path) / weighed(path))

@@ -77,8 +77,8 @@ def count(case: dict[str, Any]) -> dict[str, Any]:
     job.run_cuda(logits, space)
     moved = (ctypes.c_uint64 * 4)()
     units = (ctypes.c_uint64 * (logits.numel() // BLOCK))()
-    barriers = ctypes.c_double()
-    counters.trace_end(moved, units, ctypes.byref(barriers))
+    work = (ctypes.c_uint64 * 4)()
+    counters.trace_end(moved, units, work)
     if int(status.abs().sum()):
         raise RuntimeError(f"{case}: a bad row")
     again = sum(size > unit for size in units)
@@ -88,7 +88,11 @@ def count(case: dict[str, Any]) -> dict[str, Any]:
         "reads_issued": moved[0] / (len(units) * unit),
         "workspace_loaded": moved[2] / rows,
         "workspace_stored": moved[3] / rows,
-        "barriers": barriers.value,  # of the thread block that finishes a row
+        # Of the thread block that finishes a row, from its arrival on.
+        "barriers": work[0],
+        "shuffles": work[1],
+        "waits": work[2],
+        "finish_loaded": work[3],
     }
 
 

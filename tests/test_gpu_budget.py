@@ -177,6 +177,7 @@ LIMITS = {
 ASSUMED = {
     "memory_latency_cycles": 800,
     "cache_latency_cycles": 270,
+    "barrier_cycles": 40,
     "shuffle_cycles": 25,
     "launch_us": 2.0,
 }
@@ -188,7 +189,7 @@ def test_an_estimate_is_the_arithmetic_that_the_report_states(function: Function
     (loop,) = mass_loops_of(kernel)
     assert (loop.logits, loop.instructions, loop.widest_load, loop.loaded) == (16, 40, 16, 2)
     assert loop.stored == 12
-    counted = Counted(1.0, 1.5, 0.5, 0.25, 10)
+    counted = Counted(1.0, 0.25, 0.5, barriers=10, shuffles=30, waits=4)
     found = estimate(
         loop, kernel, DEVICE, LIMITS, ASSUMED, counted, batch=20, vocab=128_000, dtype="bfloat16"
     )
@@ -199,7 +200,7 @@ def test_an_estimate_is_the_arithmetic_that_the_report_states(function: Function
         trips * 21 * 32 / 128 / (10 * 1e9) * 1e6
     )  # multiply-adds of 32 lanes, 128 a clock
     assert found.latency == pytest.approx(32 * (800 + 25 + 40) / 1e9 * 1e6)
-    clocks = 10 * 270 + 2 * (0.5 * 256_000 + 0.5 * 128_000) / 64
+    clocks = 10 * 40 + 30 * 25 + 4 * 270 + 2 * 0.5 * 128_000 / 64
     assert found.finish == pytest.approx(clocks / 1e9 * 1e6)
     assert found.total == pytest.approx(2 + found.latency + found.finish)
     assert found.over == pytest.approx(found.total / found.read)
@@ -210,7 +211,7 @@ def test_a_single_row_uses_as_many_multiprocessors_as_it_has_thread_blocks(
 ) -> None:
     kernel = Kernel("draw<bfloat16>", "90", Statics(registers=64), 256, function)
     (loop,) = mass_loops_of(kernel)
-    counted = Counted(1.0, 1.0, 0.0, 0.0, 0)
+    counted = Counted(1.0, 0.0, 0.0, 0, 0, 0)
     device = {**DEVICE, "multiprocessors": 100}
     found = estimate(
         loop, kernel, device, LIMITS, ASSUMED, counted, batch=1, vocab=8_192, dtype="bfloat16"

@@ -5,8 +5,9 @@
     unit     the same for the busiest unit: its instructions x 32 / (results a clock), by multiprocessor
     latency  trips of a thread one after the other x (memory latency + shuffles + an instruction a clock)
     scan     the largest of these four, where `waves` of thread blocks follow one another
-    finish   barriers of a row x latency of the second-level cache + bytes that one multiprocessor reads
-             from it / 64 a clock, by wave: what comes after the scan is one thread block's work
+    finish   what comes after the scan is one thread block's work: (its barriers x 40 + its shuffles x 25 + the
+             stretches between barriers in which it loads x latency of the second-level cache + bytes that it
+             loads / 64) clocks, by wave
     total    launch + scan + finish
 
 Multiprocessors that have no thread block do nothing: they neither issue nor read.
@@ -74,19 +75,21 @@ class Counted:
     """What `benchmarks.gpu_reads` found for one row, in units of the row or the vocabulary."""
 
     reads_from_memory: float  # of the logits
-    reads_issued: float
-    workspace_loaded: float  # bytes a token
-    workspace_stored: float
+    workspace_stored: float  # bytes a token
+    finish_loaded: float  # bytes a token
     barriers: float
+    shuffles: float
+    waits: float
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> "Counted":
         return cls(
             entry["reads_from_memory"],
-            entry["reads_issued"],
-            entry["workspace_loaded"] / entry["vocab"],
             entry["workspace_stored"] / entry["vocab"],
+            entry["finish_loaded"] / entry["vocab"],
             entry["barriers"],
+            entry["shuffles"],
+            entry["waits"],
         )
 
 
@@ -143,10 +146,11 @@ def estimate(
     of_a_thread = ceil(vocab / parts / (loop.logits * kernel.threads))
     clocks = assumed["memory_latency_cycles"] + loop.shuffles * assumed["shuffle_cycles"]
     latency = waves * of_a_thread * (clocks + loop.instructions) / hertz
-    again = (counted.reads_issued - 1) * row + counted.workspace_loaded * vocab
     together = ceil(min(batch, slots) / processors)  # rows that finish on one multiprocessor
-    clocks = counted.barriers * assumed["cache_latency_cycles"]
-    clocks += together * again / CACHE_BYTES_A_CLOCK
+    clocks = counted.barriers * assumed["barrier_cycles"]
+    clocks += counted.shuffles * assumed["shuffle_cycles"]
+    clocks += counted.waits * assumed["cache_latency_cycles"]
+    clocks += together * counted.finish_loaded * vocab / CACHE_BYTES_A_CLOCK
     finish = waves * clocks / hertz
     return Estimate(
         *(1e6 * seconds for seconds in (read, issue, unit, latency, finish)), assumed["launch_us"]

@@ -105,6 +105,7 @@ def tool(name: str, package: str = "") -> str:
 
 
 def output(command: Sequence[str], **environment: str) -> str:
+    """What it wrote to standard output, then to standard error."""
     done = subprocess.run(command, capture_output=True, text=True, env=environment or None)
     if done.returncode:
         raise RuntimeError(f"{command[0]} failed:\n{done.stdout}{done.stderr}")

@@ -3,7 +3,6 @@
 // first is divided into units, and of each it is known how many bytes were read.
 //
 // For one launch at a time, on one thread of the operating system.
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -17,11 +16,22 @@ struct Range {
   uint64_t loaded, stored;
 };
 
+// What a thread block does behind its first atomic operation, by which it arrives at its row: thread 0's barriers and
+// shuffles, the stretches between barriers in which some thread loads, and the bytes that all load.
+struct Work {
+  bool has_arrived, loads;
+  uint64_t barriers, shuffles, waits, loaded;
+};
+
 std::vector<Range> ranges;
 std::vector<uint64_t> units;  // of the first range
 uint64_t unit_bytes;
-uint64_t block_threads = 1;      // of a thread block
-std::vector<uint64_t> barriers;  // of all threads of each thread block
+std::vector<Work> blocks;
+
+Work& own() {
+  if (blocks.size() <= blockIdx.x) blocks.resize(blockIdx.x + 1);
+  return blocks[blockIdx.x];
+}
 
 void access(uintptr_t p, uint64_t bytes, bool store) {
   for (size_t i = 0; i < ranges.size(); ++i) {
@@ -29,6 +39,10 @@ void access(uintptr_t p, uint64_t bytes, bool store) {
     if (p < r.begin || p >= r.end) continue;
     (store ? r.stored : r.loaded) += bytes;
     if (i == 0 && !store) units[(p - r.begin) / unit_bytes] += bytes;
+    if (!store) {
+      own().loads = true;
+      own().loaded += bytes;
+    }
     return;
   }
 }
@@ -40,20 +54,22 @@ extern "C" {
 void trace_begin(uint64_t bytes_of_a_unit) {
   ranges.clear();
   unit_bytes = bytes_of_a_unit;
-  barriers.clear();
+  blocks.clear();
 }
 void trace_range(uintptr_t begin, uint64_t bytes) {
   if (ranges.empty()) units.assign((bytes + unit_bytes - 1) / unit_bytes, 0);
   ranges.push_back({begin, begin + bytes, 0, 0});
 }
-void trace_end(uint64_t* loaded_and_stored, uint64_t* read_of_units, double* most_barriers) {
+void trace_end(uint64_t* loaded_and_stored, uint64_t* read_of_units, uint64_t* work_of_last) {
   for (const Range& r : ranges) {
     *loaded_and_stored++ = r.loaded;
     *loaded_and_stored++ = r.stored;
   }
   for (uint64_t bytes : units) *read_of_units++ = bytes;
-  const uint64_t most = barriers.empty() ? 0 : *std::max_element(barriers.begin(), barriers.end());
-  *most_barriers = static_cast<double>(most) / static_cast<double>(block_threads);
+  Work most{};  // of the thread block that does most: it finishes a row
+  for (const Work& w : blocks)
+    if (w.barriers > most.barriers) most = w;
+  for (uint64_t n : {most.barriers, most.shuffles, most.waits, most.loaded}) *work_of_last++ = n;
   ranges.clear();
 }
 
@@ -69,13 +85,29 @@ void __asan_loadN_noabort(uintptr_t p, size_t n) { access(p, n, false); }
 void __asan_storeN_noabort(uintptr_t p, size_t n) { access(p, n, true); }
 void __asan_handle_no_return() {}
 
-// simt::cta_barrier of cuda-on-cpu, by the linker's --wrap.
-int __real__ZN4simt11cta_barrierEjjNS_5BarOpEibPKv(unsigned, unsigned, int, int, bool, const void*);
-int __wrap__ZN4simt11cta_barrierEjjNS_5BarOpEibPKv(unsigned id, unsigned threads, int op, int pred, bool wait,
+// Of cuda-on-cpu, by the linker's --wrap.
+int __real__ZN4simt11cta_barrierEjjNS_5BarOpEibPKv(unsigned, unsigned, simt::BarOp, int, bool, const void*);
+int __wrap__ZN4simt11cta_barrierEjjNS_5BarOpEibPKv(unsigned id, unsigned threads, simt::BarOp op, int pred, bool wait,
                                                    const void* site) {
-  if (barriers.size() <= blockIdx.x) barriers.resize(blockIdx.x + 1);
-  ++barriers[blockIdx.x];
-  block_threads = blockDim.x;
-  return __real__ZN4simt11cta_barrierEjjNS_5BarOpEibPKv(id, threads, op, pred, wait, site);
+  const int result = __real__ZN4simt11cta_barrierEjjNS_5BarOpEibPKv(id, threads, op, pred, wait, site);
+  if (threadIdx.x == 0) {
+    ++own().barriers;
+    own().waits += own().loads;
+    own().loads = false;
+  }
+  return result;
+}
+
+simt::WarpRet __real__ZN4simt7warp_opENS_4KindEjmjjPKv(simt::Kind, uint32_t, uint64_t, uint32_t, uint32_t, const void*);
+simt::WarpRet __wrap__ZN4simt7warp_opENS_4KindEjmjjPKv(simt::Kind kind, uint32_t mask, uint64_t value, uint32_t b,
+                                                       uint32_t c, const void* site) {
+  if (threadIdx.x == 0) ++own().shuffles;
+  return __real__ZN4simt7warp_opENS_4KindEjmjjPKv(kind, mask, value, b, c, site);
+}
+
+void __real__ZN4simt11atomic_hookEv();
+void __wrap__ZN4simt11atomic_hookEv() {
+  if (!own().has_arrived) own() = {true, false, 0, 0, 0, 0};
+  __real__ZN4simt11atomic_hookEv();
 }
 }

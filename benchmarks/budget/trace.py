@@ -1,5 +1,6 @@
 """Builds what `benchmarks.gpu_reads` counts with: the kernels, translated by cuda-on-cpu, with counters."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,11 @@ from pathlib import Path
 from benchmarks.budget.listing import ROOT, output, tool
 
 RUNNER = ROOT.parent / "shared" / "cuda-on-cpu"
-BARRIER = "_ZN4simt11cta_barrierEjjNS_5BarOpEibPKv"
+WRAPPED = (
+    "_ZN4simt11cta_barrierEjjNS_5BarOpEibPKv",
+    "_ZN4simt7warp_opENS_4KindEjmjjPKv",
+    "_ZN4simt11atomic_hookEv",
+)
 CHECKS = (
     "-fsanitize=kernel-address",
     "--param=asan-instrumentation-with-call-threshold=0",
@@ -20,13 +25,13 @@ CHECKS = (
 
 def environment(library: Path) -> dict[str, str]:
     """What cuda-on-cpu sets for a command; its own translation and stand-in of the runtime are made on the way."""
-    script = (
-        "import os; print(*(os.environ[n] for n in ('PTX_LIBS', 'LD_LIBRARY_PATH')), sep='\\n')"
-    )
+    names = ("PTX_LIBS", "LD_LIBRARY_PATH")
+    script = f"import json, os; print(json.dumps({{n: os.environ[n] for n in {names}}}))"
     command = [str(RUNNER / "run"), str(library), sys.executable, "-c", script]
     cuobjdump = tool("cuobjdump", "nvidia-cuda-cuobjdump")
-    plain, path = output(command, **os.environ, CUOBJDUMP=cuobjdump).splitlines()[-2:]
-    return {"PTX_LIBS": plain, "LD_LIBRARY_PATH": path}
+    lines = output(command, **os.environ, CUOBJDUMP=cuobjdump).splitlines()
+    found: dict[str, str] = json.loads(next(line for line in lines if line.startswith("{")))
+    return found
 
 
 def counting(library: Path, folder: Path) -> dict[str, str]:
@@ -51,7 +56,7 @@ def counting(library: Path, folder: Path) -> dict[str, str]:
     stand_in = next(
         file.name for file in runtime.glob("libcudart.so.*") if file.suffix[1:].isdigit()
     )
-    links = [f"-Wl,--wrap={BARRIER}", f"-L{runtime}", f"-l:{stand_in}"]
+    links = [*(f"-Wl,--wrap={name}" for name in WRAPPED), f"-L{runtime}", f"-l:{stand_in}"]
     output(["g++", "-shared", "-o", str(shared), *objects, str(counters), *links])
     return {
         "PTX_LIBS": str(shared),

@@ -29,8 +29,8 @@ is, is for rows with edits and for the ends of a row.
 READS = """Counted on the logits of `benchmarks/data.py`, mean of some rows. *From memory* is what a cache without an
 end would have to read: the row once, and once more each block of 64 that is looked at again. *Issued* is all that
 is loaded: looks after the first come from the second-level cache as long as the rows in flight fit into it.
-*Workspace* is bytes a row through the cache; *barriers* are those that the thread block which finishes a row
-waits at.
+*Workspace* is bytes a row through the cache. Of the thread block that comes last and finishes the row: *barriers* and
+*shuffles* of a thread, *waits*, the stretches between barriers in which it loads, and the bytes it loads.
 """
 
 FORMULA = """```
@@ -38,8 +38,8 @@ read     bytes from memory (logits as counted, workspace written) / bandwidth of
 issue    warp instructions of the mass loop / (multiprocessors x 4 schedulers x clock)
 unit     the same for the busiest unit: its instructions x 32 / results a clock, a multiprocessor
 latency  trips of a thread x (memory latency + shuffles x 25 + its instructions) / clock, for each wave
-finish   (barriers x latency of the cache + bytes that the row's last thread block reads from it / 64 a clock) / clock,
-         for each wave
+finish   by the thread block that comes last: (barriers x 40 + shuffles x 25 + stretches between barriers with loads x
+         latency of the cache + bytes that it loads / 64 a clock) / clock, for each wave
 total    launch + max(read, issue, unit, latency) + finish
 ```
 
@@ -212,7 +212,10 @@ def reads(found: Record) -> Iterator[str]:
             f"{entry['reads_issued']:.2f}",
             f"{entry['workspace_stored']:,.0f}",
             f"{entry['workspace_loaded']:,.0f}",
-            f"{entry['barriers']:.0f}",
+            str(entry["barriers"]),
+            str(entry["shuffles"]),
+            str(entry["waits"]),
+            f"{entry['finish_loaded']:,}",
         ]
         for entry in found["reads"]
     ]

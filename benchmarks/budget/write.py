@@ -79,6 +79,10 @@ def budgets(found: Record) -> Iterator[str]:
     others = [x["per_logit"] for kernel in hot_kernels(found) for x in kernel["mass_loops"][1:]]
     large = [entry for entry in found["estimates"] if entry["batch"] >= MEDIUM]
     issued = max(entry["reads_issued"] for entry in found["reads"])
+    kept = ", ".join(
+        f"{device['cache_mib'] * 2**20 // (4 * 128_256)} rows of 128,256 float32 fit into that of {name}"
+        for name, device in found["devices"]["devices"].items()
+    )
     worst = max(large, key=lambda entry: entry["over"])
     met = sum(entry["over"] <= 1.5 for entry in large)
     spills = max(k["spill_stores"] + k["spill_loads"] for k in found["kernels"])

@@ -12,6 +12,8 @@ from benchmarks.budget.listing import Kernel, Statics, parse_statics, parse_thre
 from benchmarks.budget.loops import LAST_CONSTANT, blocks_of, loops_of, mass_loops, wide_loops
 from benchmarks.budget.occupancy import Resources, blocks_per_multiprocessor, occupancy
 from benchmarks.budget.sass import CLASSES, PIPES, Function, by_class, by_pipe, parse
+from benchmarks.budget.write import report
+from benchmarks.gpu_budget import estimates, kernel_record, load
 
 HERE = Path(__file__).parent
 NAME = "_ZN7onedraw4cuda41_GLOBAL__N__3a49e177_9_kernel_cu_33507ec04drawILNS_5DTypeE2EEEvNS_3JobE"
@@ -229,6 +231,39 @@ def test_every_figure_has_a_source() -> None:
     for figure in json.loads((folder / "published.json").read_text()):
         assert figure["source"].startswith("https://")
         assert {"who", "gpu", "batch", "vocab", "dtype", "filters", "us", "how"} <= set(figure)
+
+
+def test_a_whole_report(function: Function) -> None:
+    """From the data files as they are, with the sample as every kernel."""
+    devices, reads = load("devices.json"), load("reads.json")
+    kernels = [
+        Kernel(f"draw<{dtype}>", architecture, Statics(registers=64, stack=8), 256, function)
+        for architecture in ("80", "90", "100", "120")
+        for dtype in ("float32", "bfloat16")
+    ]
+    found = {
+        "compiler": "a compiler",
+        "launches": 1,
+        "kernels": [kernel_record(k, devices["architectures"][k.architecture]) for k in kernels],
+        "reads": reads,
+        "devices": devices,
+        "estimates": estimates(kernels, reads, devices),
+        "published": load("published.json"),
+    }
+    filters = {entry["filters"] for entry in reads}
+    assert len(found["estimates"]) == 4 * 2 * len(filters) * 3 * 4
+    assert all(
+        entry["total"] >= entry["launch"] + entry["scan"] + entry["finish"] - 1e-9
+        for entry in found["estimates"]
+    )
+    text = report(json.loads(json.dumps(found)))
+    assert "| instructions a logit in the mass loop | 32 | 2.5 | met |" in text
+    assert "| bytes of stack | 0 | 8 | **not met** |" in text
+    assert (
+        "| `draw<float32>` | 90 | **2.5** | 0.2 | 0.3 | 1.4 | 0.1 | 0.0 | 0.4 | 128 bits |" in text
+    )
+    assert text.count("| B200 | bfloat16 | 262,144 |") == 4  # a row in each table of times
+    assert "<https://github.com/flashinfer-ai/flashinfer/pull/3461>" in text
 
 
 def test_the_report_says_first_that_nothing_was_measured() -> None:

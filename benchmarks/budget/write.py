@@ -96,12 +96,8 @@ def budgets(found: Record) -> Iterator[str]:
             1.15,
             "",
         ),
-        (
-            "the same, any row",
-            from_memory,
-            2,
-            f"at most {issued:.1f} issued, if no cache keeps the row",
-        ),
+        ("the same, any row, where the cache keeps the rows in flight", from_memory, 2, ""),
+        ("the same, any row, where it keeps nothing: all that is loaded", issued, 2, kept),
         (
             "instructions a logit in the mass loop",
             max(loop["per_logit"] for loop in loops),

@@ -12,6 +12,7 @@ from . import _core, devices, ops
 from .arrays import device_of, logits_of
 from .edits import set_edits
 from .errors import raise_bad_rows
+from .operators import traceable
 from .params import PerRow, SamplingParams, merge
 from .results import Draw, draw_of, draw_outputs
 
@@ -22,6 +23,7 @@ Params = SamplingParams | Sequence[SamplingParams] | None
 Bias = Mapping[int, float] | Sequence[Mapping[int, float] | None] | Tensor | None
 
 
+@traceable
 def sample(
     logits: Tensor,
     *,
@@ -165,6 +167,7 @@ def sample(
     return token if fallback is None else token.to(device_of(logits))
 
 
+@traceable
 def draw(
     logits: Tensor,
     *,
@@ -253,6 +256,7 @@ def draw(
     return result if fallback is None else result.to(device_of(logits))
 
 
+@traceable
 def kept_mask(
     logits: Tensor,
     *,
@@ -301,6 +305,7 @@ def kept_mask(
     return _whole_rows("kept", torch.bool, logits, params, given, edits, told, fallback)
 
 
+@traceable
 def probs(
     logits: Tensor,
     *,

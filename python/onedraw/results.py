@@ -11,7 +11,7 @@ from . import ops
 from .errors import raise_bad_rows, shown
 from .params import Rule, number
 
-__all__ = ["Draw", "draw_of", "draw_outputs", "report_names"]
+__all__ = ["Draw", "by_request", "draw_of", "draw_outputs", "report_names"]
 
 OPTIONAL = ("raw_logprob", "rank", "entropy", "kept_mass")
 ALWAYS = ("token", "logprob", "num_kept", "status")
@@ -20,6 +20,8 @@ DTYPES = {
     "rank": torch.int64,
     "num_kept": torch.int64,
     "status": torch.int32,
+    "kept": torch.bool,
+    "top_token": torch.int64,
 }  # the rest is float32
 TOP = Rule("top_logprobs", "an integer in [0, V]", False, off=0, low=0, high=2**22)
 
@@ -127,3 +129,8 @@ def draw_of(outputs: dict[str, Tensor]) -> Draw:
         top_tokens=outputs.get("top_token"),
         top_logprobs=outputs.get("top_logprob"),
     )
+
+
+def by_request(status: Tensor) -> Tensor:
+    """The worst statuses [B] of rows [], [B] or [B, T]."""
+    return status.amax(dim=1) if status.dim() > 1 else status.reshape(-1)

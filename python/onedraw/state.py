@@ -32,6 +32,7 @@ from .randomness import Noise, check_range, largest, shares
 __all__ = [
     "State",
     "loaded",
+    "made_state",
     "on_device",
     "own_bias",
     "own_filters",
@@ -112,6 +113,26 @@ class State:
         return replace(self, **chosen)
 
 
+def made_state(
+    filters: dict[str, Any],
+    seed: PerRow | None,
+    stream: PerRow,
+    position: PerRow,
+    rows: int | None,
+    **rest: Any,
+) -> State:
+    """A State of checked values, of `rows` requests where that is known."""
+    lengths = {**filters, "seed": seed, "stream": stream, "position": position}
+    return State(
+        requests=requests_in(rows, lengths),
+        **filters,
+        seed=seed,
+        stream=stream,
+        row_stream=shares(0 if seed is None else seed, stream),
+        **rest,
+    )
+
+
 def set_state(
     job: _core.Job, x: Tensor, state: State, position: PerRow, fallback: str | None = None
 ) -> None:
@@ -168,16 +189,14 @@ def loaded(record: dict[str, Any]) -> tuple[State, PerRow, Tensor | None]:
             f"False, got {record['row_stream']}"
         )
     known = record["requests"]
-    known = None if known is None else int(number(REQUESTS, known))
-    per_request = {**filters, "seed": seed, "stream": stream, "position": position}
-    state = State(
-        requests=requests_in(known, per_request),
-        **filters,
+    state = made_state(
+        filters,
+        seed,
+        stream,
+        position,
+        None if known is None else int(number(REQUESTS, known)),
         ties_keep=record["ties_keep"],
         bad_token=int(number(BAD_TOKEN, record["bad_token"])),
-        seed=seed,
-        stream=stream,
-        row_stream=record["row_stream"],
         allowed=own_mask(record["allowed"]),
         logit_bias=own_bias(record["logit_bias"]),
     )

@@ -138,7 +138,7 @@ def test_a_launch_of_the_same_job_draws_the_next_token(cuda):
         token = sampler(x)
         for expected in tokens[1:]:
             assert torch.equal(token.cpu(), expected)
-            devices.launch(sampler._job, x, sampler._workspace, advance=True)
+            sampler._ready.run(x, sampler._position)
 
 
 def test_capture_needs_a_first_draw(cuda, monkeypatch):

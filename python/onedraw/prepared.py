@@ -1,0 +1,132 @@
+"""A job made ready for logits of one shape, on the host or on a device: what a Sampler runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _core, devices, ops
+from .arrays import own
+from .params import PerRow
+from .results import by_request
+from .state import State, on_device, set_state
+
+__all__ = ["OnDevice", "OnHost", "prepared"]
+
+
+class OnHost:
+    """A job for logits of one shape on the CPU.
+
+    Attributes
+    ----------
+    job : _core.Job
+    steps : int
+        T of logits [B, T, V], else 1.
+    status : Tensor
+        int32 [...], written by each run, and 0 before.
+    token : Tensor
+        int64 [...]: the model of every result.
+    """
+
+    def __init__(self, job: _core.Job, x: Tensor) -> None:
+        self.job, self.shape, self.device = job, x.shape, x.device
+        self.steps = ops.steps_of(x)
+        rows = x.shape[:-1]
+        self.token = ops.empty(rows, torch.int64, x)
+        self.buffer = ops.StatusBuffer(rows.numel())
+        self.status = self.buffer.tensor.view(rows)
+        job.output("status", self.status)
+
+    def fits(self, x: Tensor) -> bool:
+        """Whether `x` is such logits."""
+        return x.shape == self.shape and x.device == self.device
+
+    def run(self, x: Tensor, position: PerRow) -> None:
+        """Draw at `position`."""
+        if type(position) is int:  # a tensor is read where it is
+            self.job.set("position", position)
+        ops.run(self.job, x)
+
+    def bad(self) -> bool:
+        """Whether the last run found a bad row, as far as that is known without waiting."""
+        return self.buffer.data != self.buffer.fine
+
+    def advanced(self, position: PerRow) -> PerRow:
+        """Give the position behind the last run's."""
+        if isinstance(position, Tensor):
+            return position.add_(self.steps)
+        return position + self.steps
+
+    def worst(self) -> Tensor | None:
+        """The worst status of each request in all runs, where nobody else keeps it."""
+        return None
+
+
+class OnDevice(OnHost):
+    """The same on a CUDA device, where nothing is looked at: the kernel keeps the worst statuses.
+
+    It has a workspace of its own, so that a captured launch shares it with nobody.
+    """
+
+    def __init__(self, job: _core.Job, x: Tensor) -> None:
+        self.job, self.shape, self.device = job, x.shape, x.device
+        self.steps = ops.steps_of(x)
+        rows = x.shape[:-1]
+        self.token = ops.empty(rows, torch.int64, x)
+        with torch.inference_mode(False):
+            self.status = torch.zeros(rows, dtype=torch.int32, device=x.device)
+            self.so_far = torch.zeros_like(self.status)
+        job.output("status", self.status)
+        job.output("worst", self.so_far)
+        self.workspace = devices.new_workspace(x)
+        self.stream = _core.cuda_stream(x)
+
+    def run(self, x: Tensor, position: PerRow) -> None:
+        """Launch a draw at `position`, which it read and advances where steps are single."""
+        if not x.numel():
+            return
+        if _core.cuda_stream(x) != self.stream:  # what is freed must outlive the work on this one
+            stream = torch.cuda.current_stream(x.device)
+            for tensor in (self.workspace, self.status, self.so_far, position):
+                tensor.record_stream(stream)  # type: ignore[union-attr]
+        devices.launch(self.job, x, self.workspace, advance=self.steps == 1)
+
+    def bad(self) -> bool:
+        """Not known."""
+        return False
+
+    def advanced(self, position: PerRow) -> PerRow:
+        """Give the position behind the last run's."""
+        if self.steps > 1:
+            position.add_(self.steps)  # type: ignore[union-attr]
+        return position
+
+    def worst(self) -> Tensor | None:
+        """The worst status of each request in all runs."""
+        return own(by_request(self.so_far))  # type: ignore[no-any-return]
+
+
+def prepared(
+    x: Tensor, state: State, position: PerRow, fallback: str | None
+) -> tuple[OnHost, PerRow]:
+    """A job for logits like `x`, and the position as it reads it."""
+    requests = ops.requests_of(x)
+    if state.requests is not None and state.requests != requests:
+        raise ValueError(
+            f"logits must have as many rows as this Sampler, {state.requests}, got {requests}: "
+            "select(rows) keeps some of its rows, reset() begins anew"
+        )
+    job = _core.Job()
+    there = devices.on_cuda(x)
+    if there:
+        if devices.capturing():
+            raise RuntimeError(
+                "logits must be of a shape and device that this Sampler has drawn from before a CUDA "
+                f"graph is captured, got {list(x.shape)}: draw once first"
+            )
+        position = on_device(position, x)
+    set_state(job, x, state, position, fallback)
+    kind: Any = OnDevice if there else OnHost
+    return kind(job, x), position

@@ -1,0 +1,56 @@
+"""Fake CUDA tensors in a torch without CUDA: shapes alone, and an error where a value is asked for."""
+
+import ctypes
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+# What sets the current device before an operator runs; a torch without CUDA has none for it.
+GUARD = """
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+namespace {
+using Guard = c10::impl::NoOpDeviceGuardImpl<c10::DeviceType::CUDA>;
+C10_REGISTER_GUARD_IMPL(CUDA, Guard);
+}
+"""
+
+
+@lru_cache
+def install_guard() -> None:
+    """Once a process; a build of torch with CUDA has its own."""
+    if torch.backends.cuda.is_built():
+        return
+    root = Path(torch.__file__).parent
+    with TemporaryDirectory() as folder:
+        source, library = Path(folder, "guard.cpp"), Path(folder, "guard.so")
+        source.write_text(GUARD)
+        command = ["g++", "-std=c++20", "-O0", "-shared", "-fPIC", f"-I{root / 'include'}"]
+        command += [source, f"-L{root / 'lib'}", "-lc10", "-o", library]
+        subprocess.run(command, check=True, capture_output=True)
+        ctypes.CDLL(str(library))
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses what FakeTensorMode lets through though a host would wait: a copy from the device to it."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        source = args[0] if args and isinstance(args[0], torch.Tensor) else None
+        if func is torch.ops.aten._to_copy.default and source.is_cuda and not result.is_cuda:
+            raise RuntimeError(f"{func} waits for the device")
+        return result
+
+
+@contextmanager
+def fake_cuda() -> Iterator[None]:
+    """In it ``device="cuda"`` makes fake tensors, and nothing can wait for them."""
+    install_guard()
+    with FakeTensorMode(allow_non_fake_inputs=True), NoWaiting():
+        yield

@@ -1,0 +1,88 @@
+"""A few calls that pass every barrier, counter and shuffle of the kernel, in float32.
+
+`.ci/cuda_on_cpu` repeats them in other orders of the threads and under the sanitizers;
+`.ci/cuda_mutations` says which of the kernel's synchronisations they miss where it is deleted.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).parent))
+
+from cuda_job import OF_WEIGHTS, Case, Prepared, on_cpu, on_cuda, unlike, workspace
+
+
+def some(*shape: int) -> torch.Tensor:
+    return 3 * torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def case(x: torch.Tensor, settings: dict[str, Any], **flags: Any) -> Case:
+    keys = torch.arange(x.shape[0])
+    return Case(x, {"seed": keys, "position": keys + 5, **settings}, flags)
+
+
+def with_bad_rows(x: torch.Tensor) -> torch.Tensor:
+    x[-1, 4321 % x.shape[1]] = float("nan")
+    x[-2] = float("-inf")
+    return x
+
+
+ALL = {"temperature": 0.8, "top_k": 400, "top_p": 0.9, "min_p": 0.01}
+TIED = some(2, 4500).round()
+MIXED = {
+    "temperature": torch.tensor([0.0, 1.0, 0.7, 1.0, 1.0]),
+    "top_p": torch.tensor([1.0, 0.8, 1.0, 1.0, 0.9]),
+    "top_k": torch.tensor([0, 0, 5, 0, 0]),
+}
+CASES = {
+    "every filter": case(some(1, 9001), ALL),
+    "ties": case(TIED, ALL),
+    "ties kept": case(TIED, ALL, ties_keep=True),
+    "no filter": case(some(2, 4500), {}),
+    "rows of all kinds in parts": case(with_bad_rows(some(5, 4500)), MIXED),
+    "rows of all kinds": case(with_bad_rows(some(5, 130)), MIXED),
+    "several samples": case(some(2, 300), {"top_k": 40}, num_samples=3),
+    "distinct samples": case(some(2, 300), {"top_p": 0.9}, num_samples=3, replacement=False),
+    "too few": case(some(1, 300), {"top_k": 2}, num_samples=3, replacement=False),
+    "weights": case(some(2, 4500).abs(), {}, weights=True, num_samples=2),
+    "bad weights": case(some(2, 300), {}, weights=True),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_call(device, name):
+    assert not unlike(on_cpu(CASES[name]), on_cuda(CASES[name], device))
+
+
+def test_many_rows_one_after_another(device):
+    """More than any device has in flight: a thread block takes the next row."""
+    call = case(some(280, 65), {"top_k": 5})
+    call.outputs = ("token", "raw_logprob", "num_kept")
+    assert not unlike(on_cpu(call), on_cuda(call, device))
+
+
+def test_calls_with_one_workspace(device):
+    names = ("every filter", "rows of all kinds in parts", "weights")
+    calls = [replace(CASES[name], outputs=OF_WEIGHTS) for name in names]
+    space = max((workspace(call, device) for call in calls), key=len)
+    for call in [*calls, calls[0]]:
+        assert not unlike(on_cpu(call), on_cuda(call, device, space))
+
+
+@pytest.mark.parametrize("vocab", [70, 4500])
+def test_advancing(device, vocab):
+    call = case(some(3, vocab), {"top_p": 0.9})
+    call.outputs = ("token",)
+    prepared, space = Prepared(call, device), workspace(call, device)
+    position = torch.arange(3, device=device)
+    prepared.job.set("position", position)
+    for step in range(2):
+        prepared.job.run_cuda(prepared.logits, space, advance=True)
+        call.settings["position"] = torch.arange(3) + step
+        assert not unlike(on_cpu(call), prepared.answer())
+    assert position.tolist() == [2, 3, 4]

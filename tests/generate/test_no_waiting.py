@@ -10,9 +10,11 @@ from toys import VOCAB, tiny
 
 import onedraw
 from fake_cuda import fake_cuda
+from onedraw.generate import graph
 from onedraw.generate import loop as loops
 from onedraw.generate.callable_model import CallableDecoder
 from onedraw.generate.details import Recorder
+from onedraw.generate.graph import GraphedSteps, StaticDecoder
 from onedraw.generate.huggingface import HuggingFaceDecoder
 from onedraw.generate.loop import Loop
 from onedraw.generate.prompts import Prompts
@@ -62,15 +64,18 @@ def on_host(limits: list[int]) -> Stopping:
         return Stopping(torch.tensor(limits), EOS, at_once=False)
 
 
-def steps_run(decode, *, details: bool = False, look_every: int = 6, **settings) -> int:
+def steps_run(
+    decode, *, details: bool = False, look_every: int = 6, graphed: bool = False, **settings
+) -> int:
     """Run the loop; how many tokens a row were drawn when the host first read."""
     tape = Tape(torch.ones(ROWS, PROMPT, dtype=torch.int64, device="cuda"), NEW, 0)
     stopping = on_host([NEW] * ROWS)
     there(stopping)
     sampler = onedraw.Sampler(**settings, seed=0, raise_on_bad=False)
     recorder = Recorder(ROWS, NEW, "all", 3) if details else None
+    decoder = decode(tape)
     loop = Loop(
-        decode(tape),
+        decoder,
         sampler,
         tape,
         stopping,
@@ -79,6 +84,7 @@ def steps_run(decode, *, details: bool = False, look_every: int = 6, **settings)
         min_new=3,
         eos=EOS,
         look_every=look_every,
+        graphed=GraphedSteps(decoder, sampler, tape, stopping, recorder) if graphed else None,
     )
     with pytest.raises(HostReadError):
         loop.run()
@@ -115,6 +121,22 @@ def test_a_network(padded):
     if padded:
         mask = torch.ones(ROWS, PROMPT, dtype=torch.int64, device="cuda")
     assert steps_run(network(mask), temperature=0.8, top_k=5) == 12
+
+
+@pytest.mark.parametrize("details", [False, True])
+def test_a_network_in_a_graph(details, monkeypatch):
+    """A step that would wait could not be captured."""
+
+    def decode(tape: Tape) -> StaticDecoder:
+        with torch.device("cuda"):
+            model = tiny("llama")
+        prompts = Prompts(tape.tokens[:, :PROMPT], None, torch.full((ROWS,), PROMPT))
+        return StaticDecoder(model, tape, prompts, torch.full((ROWS,), NEW), 1)
+
+    captured = []
+    monkeypatch.setattr(graph, "capture", lambda step: captured.append(step) or step)
+    assert steps_run(decode, details=details, graphed=True, temperature=0.8, top_k=5) == 12
+    assert len(captured) == 1
 
 
 def waiting(wait):

@@ -15,6 +15,7 @@ from . import settings
 from .callable_model import CallableDecoder
 from .checkpoint import explicit_settings
 from .details import Generation, GenerationInterrupted, Recorder
+from .graph import GraphedSteps, StaticDecoder
 from .huggingface import HuggingFaceDecoder, check_prompts, context_of, is_huggingface
 from .loop import LOOK_EVERY, Decoder, Loop
 from .prompts import read_prompts
@@ -57,6 +58,7 @@ def generate(
     report: str | Sequence[str] = "all",
     top_logprobs: int | None = None,
     look_every: int = LOOK_EVERY,
+    cuda_graph: bool = False,
     fallback: str | None = None,
 ) -> Any:
     """Let a model write: prompts [B, T] -> int64 [B * num_return_sequences, T + new], prompts included.
@@ -116,6 +118,11 @@ def generate(
         when it has come, without waiting. So the device may draw up to twice as many tokens a row for
         nothing (they are cut off), a streamer gets its tokens in bursts, and bad rows are found as late. 1
         is for streaming token by token, one step behind. The CPU's rows are looked at in each step.
+    cuda_graph : bool
+        Capture a step, from the model to the stop, into a CUDA graph, and launch that for each token: for
+        small batches, where the launches of a step take longer than their work. Needs a model of
+        transformers on CUDA that works with a static cache, which has room for all tokens from the first on;
+        finished rows stay in the batch.
     report, top_logprobs
         What the record holds, as in `onedraw.draw`: by default all, and 5 alternatives (or V).
 
@@ -211,6 +218,7 @@ def generate(
     criteria = stop_strings_criteria(texts, tokenizer) if texts else None
     at_once = device.type == "cpu"
     look_every = settings.count("look_every", look_every, 1)
+    settings.check_cuda_graph(cuda_graph, pretrained, device, context_length)
     stopping = Stopping(limits.to(device).repeat_interleave(samples), eos, criteria, at_once)
     recorder = None
     if top_logprobs is not None and not return_details:
@@ -220,7 +228,9 @@ def generate(
     if return_details:
         recorder = Recorder(requests * samples, longest, report, top_logprobs)
     decoder: Decoder
-    if pretrained:
+    if cuda_graph:
+        decoder = StaticDecoder(model, tape, prompts, limits, samples)
+    elif pretrained:
         decoder = HuggingFaceDecoder(model, tape, prompts, limits, samples, context_length)
     else:
         decoder = CallableDecoder(model, tape, samples, context_length)
@@ -238,6 +248,9 @@ def generate(
         raise_on_bad=stopping.at_once,
         fallback=fallback,
     )
+    graphed = None
+    if isinstance(decoder, StaticDecoder):
+        graphed = GraphedSteps(decoder, drawn.sampler, tape, stopping, recorder)
     loop = Loop(
         decoder,
         drawn.sampler,
@@ -249,6 +262,7 @@ def generate(
         eos=eos,
         allowed=drawn.allowed,
         look_every=look_every,
+        graphed=graphed,
     )
     try:
         # Faster than no_grad by up to a tenth of a step of a small network. But a function of the

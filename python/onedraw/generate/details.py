@@ -142,6 +142,12 @@ class Recorder:
             else:
                 buffer[rows, step] = value
 
+    def keep_at(self, draw: Draw, step: Tensor) -> None:
+        """Store the Draw of all rows of one `step`, int64 [1] on the device; the buffers are there already."""
+        for name, value in zip(Draw._fields, draw, strict=True):
+            if value is not None:
+                self.fields[name].index_copy_(1, step, value.unsqueeze(1))
+
     def finish(self, lengths: Tensor, pad: int) -> Draw:
         """The records of rows with `lengths` [R] tokens, blank behind them."""
         width = int(lengths.max()) if lengths.numel() else 0

@@ -12,7 +12,7 @@ from torch import Tensor
 from .prompts import Prompts
 from .tape import Tape
 
-__all__ = ["HuggingFaceDecoder", "check_prompts", "context_of", "is_huggingface"]
+__all__ = ["HuggingFaceDecoder", "check_prompts", "check_static", "context_of", "is_huggingface"]
 
 # What `forward` calls the cache: the first from transformers 5.24 on, the second before.
 CACHE_NAMES = ("cache", "past_key_values")
@@ -61,6 +61,16 @@ def check_prompts(model: Any, prompts: Prompts, pad: int) -> None:
         )
 
 
+def check_static(model: Any) -> None:
+    """Refuse a model whose steps with a static cache are not all alike, as its class says."""
+    base = getattr(model, "_orig_mod", model)
+    if not getattr(base, "_can_compile_fullgraph", False):
+        raise ValueError(
+            f"cuda_graph must be left out for a {type(base).__name__}: transformers does not say of it that "
+            "its steps with a static cache can be captured"
+        )
+
+
 class HuggingFaceDecoder:
     """Logits of a model of transformers.
 
@@ -101,6 +111,7 @@ class HuggingFaceDecoder:
                 "lambda ids: model(ids).logits, which reads the whole text for each token"
             )
         self.takes_positions = "position_ids" in takes
+        self.takes_columns = "cache_position" in takes
         self.last_only: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
         self.prompt = prompts
         # int64 [r, T + N], 1 on a prompt and on the new tokens that it may have. A row that is finished, but

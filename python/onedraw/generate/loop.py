@@ -17,6 +17,7 @@ from torch import Tensor
 from ..errors import BadRowError
 from ..sampler import Sampler
 from .details import Recorder
+from .graph import GraphedSteps
 from .looking import Look
 from .stopping import Stopping, without
 from .tape import Tape
@@ -57,6 +58,7 @@ class Loop:
         eos: tuple[int, ...] = (),
         allowed: Any = None,
         look_every: int = LOOK_EVERY,
+        graphed: GraphedSteps | None = None,
     ) -> None:
         self.decoder, self.sampler = decoder, sampler
         self.tape, self.stopping = tape, stopping
@@ -68,6 +70,7 @@ class Loop:
         self.present = torch.arange(tape.tokens.shape[0])  # the same on the host
         self.seconds = self.sampling_seconds = 0.0
         self.look_every = look_every
+        self.graphed = graphed
         self.look: Look | None = None
         self.shown = tape.start  # columns of the tape that have been asked for
 
@@ -102,7 +105,19 @@ class Loop:
                 break
             if self._shrink() if at_once else self._look(step + 1):
                 return
+            if self.graphed is not None and step + 1 >= self.min_new:
+                self._run_graphed(self.graphed, column, range(step + 1, steps))
+                return
             logits = self.decoder.step(column if self.rows is None else column[self.rows])
+        self._see_the_rest()
+
+    def _run_graphed(self, graphed: GraphedSteps, column: Tensor, steps: range) -> None:
+        """Let a graph do the rest of the steps."""
+        graphed.begin(column)
+        for step in steps:
+            graphed.run()
+            if step + 1 not in steps or self._look(step + 1):
+                break
         self._see_the_rest()
 
     def _draw_running(self, logits: Tensor, step: int) -> Tensor | None:
@@ -192,7 +207,8 @@ class Loop:
         """Let finished rows leave the batch when it pays; whether all have finished."""
         running = self.stopping.running
         gone = self.present.numel() - running
-        if running and gone and gone * LEAVE >= self.present.numel():
+        pays = gone * LEAVE >= self.present.numel() and self.graphed is None
+        if running and gone and pays:
             self._leave(self.stopping.done if done is None else done)
         return running == 0
 

@@ -15,6 +15,7 @@ __all__ = [
     "NEW_TOKENS",
     "Lengths",
     "bound",
+    "check_cuda_graph",
     "count",
     "end_tokens",
     "least_tokens",
@@ -139,3 +140,23 @@ def strings(value: Any, checkpoint: dict[str, Any], tokenizer: Any) -> list[str]
             f"tokenizer must be given with stop_strings, got None and the strings {shown(list(values))}"
         )
     return list(values)
+
+
+def check_cuda_graph(
+    cuda_graph: object, pretrained: bool, device: torch.device, context_length: int | None
+) -> None:
+    """Refuse what no graph can be captured of."""
+    if not isinstance(cuda_graph, bool):
+        raise TypeError(f"cuda_graph must be True or False, got {shown(cuda_graph)}")
+    if not cuda_graph:
+        return
+    if not pretrained:
+        raise ValueError(
+            "cuda_graph must be left out for a plain callable, whose context grows with each token"
+        )
+    if device.type != "cuda":
+        raise ValueError(f"cuda_graph must be left out for a model on {device}: it needs CUDA")
+    if context_length is not None:
+        raise ValueError(
+            f"cuda_graph must be left out where context_length is given, got {context_length}"
+        )

@@ -41,6 +41,9 @@ class Stopping:
         self.criteria = criteria
         self.at_once = at_once
         self.steps = 0
+        self.clock = torch.zeros_like(
+            limits[:1].sum()
+        )  # the same on the device, where it is asked for
         self.done = limits == 0
         self.length = torch.zeros_like(limits)  # new tokens of a row, once it has finished
         self.reason = torch.full_like(limits, RUNNING, dtype=torch.int8)
@@ -56,25 +59,57 @@ class Stopping:
     def observe(self, tape: Tape, column: Tensor) -> None:
         """Take in the newest `column` [R] of `tape`; it becomes pad where a row was finished."""
         self.steps += 1
-        if self.running < self.done.numel() or not self.at_once:
+        if not self.at_once:
+            column.copy_(self.take(column, tape.pad))
+            if self.criteria is not None:
+                self.after_strings(tape)
+            return
+        if self.running < self.done.numel():
             column.masked_fill_(self.done, tape.pad)
         if self.eos is not None:
-            hit = column == self.eos if self.eos.numel() == 1 else torch.isin(column, self.eos)
-            self._finish(hit, EOS)
+            self._finish(self._ended(column), EOS)
         if self.criteria is not None:
             self._finish(self.criteria(tape.tokens[:, : tape.end], None), STOP_STRING)
         if self.steps >= self.first_limit:
             self._finish(self.limits <= self.steps, LENGTH)
 
+    def take(self, token: Tensor, pad: int) -> Tensor:
+        """Take in the newest `token` [R] on a device, in the same launches each time; returns the column.
+
+        With stop strings `after_strings` does the rest.
+        """
+        self.clock.add_(1)
+        column = token.masked_fill(self.done, pad)
+        if self.eos is not None:
+            self._mark(self._ended(column), EOS)
+        if self.criteria is None:
+            self._mark(self.limits <= self.clock, LENGTH)
+        return column
+
+    def after_strings(self, tape: Tape) -> None:
+        """Look for stop strings on the `tape`, and then at the limits."""
+        self._mark(self.criteria(tape.tokens[:, : tape.end], None), STOP_STRING)
+        self._mark(self.limits <= self.clock, LENGTH)
+
+    def _ended(self, column: Tensor) -> Tensor:
+        assert self.eos is not None
+        return column == self.eos if self.eos.numel() == 1 else torch.isin(column, self.eos)
+
     def _finish(self, hit: Tensor, reason: int) -> None:
-        if self.at_once and not bool(hit.any()):
+        if not bool(hit.any()):
             return
         new = hit & ~self.done
         self.reason.masked_fill_(new, reason)
         self.length.masked_fill_(new, self.steps)
         self.done |= new
-        if self.at_once:
-            self.look()
+        self.look()
+
+    def _mark(self, hit: Tensor, reason: int) -> None:
+        """`_finish`, unseen."""
+        new = hit & ~self.done
+        self.reason.masked_fill_(new, reason)
+        self.length.copy_(torch.where(new, self.clock, self.length))
+        self.done |= new
 
     def note(self, status: Tensor, rows: Tensor | None) -> None:
         """Remember the `status` [r] of a draw of the rows numbered `rows` (None: all), but for finished ones."""

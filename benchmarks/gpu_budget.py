@@ -2,8 +2,9 @@
 
     python -m benchmarks.gpu_budget [--json FILE] [--out FILE] [--folder build/budget]
 
-Compiles the kernels with nvcc for four architectures (a minute on two cores), reads their machine code, and
-estimates times from datasheets and from the accesses that `python -m benchmarks.gpu_reads` counted.
+Compiles the kernels with nvcc for four architectures (two minutes on two cores; seconds if nothing has changed
+since), reads their machine code, and estimates times from datasheets and from the accesses that
+`python -m benchmarks.gpu_reads` counted.
 """
 
 import argparse

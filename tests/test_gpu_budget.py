@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.budget import shape
 from benchmarks.budget.estimate import Counted, estimate, mass_loops_of
 from benchmarks.budget.listing import Kernel, Statics, parse_statics, parse_threads, short_name
 from benchmarks.budget.loops import LAST_CONSTANT, blocks_of, loops_of, mass_loops, wide_loops
@@ -23,6 +24,12 @@ NAME = "_ZN7onedraw4cuda41_GLOBAL__N__3a49e177_9_kernel_cu_33507ec04drawILNS_5DT
 def function() -> Function:
     (found,) = parse((HERE / "sass" / "loop.sass").read_text())
     return found
+
+
+@pytest.fixture
+def _plain_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two thread blocks a processor, parts of 64 blocks or more."""
+    monkeypatch.setattr(shape, "SOURCE", HERE / "there is none")
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +192,30 @@ ASSUMED = {
 }
 
 
+def test_the_layout_of_a_launch_is_by_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "tuning.h"
+    source.write_text("""constexpr Tuning kTuning[] = {
+    {75, 2, 64}, { 90, 4,
+     32},
+};
+constexpr int kMostParts = 48;   // thread blocks a row
+constexpr int kMostSplit = 100;
+""")
+    monkeypatch.setattr(shape, "SOURCE", source)
+    assert shape.launch_shape(80, 1, 128_256, 132) == (32, 1)  # 2,004 blocks in parts of 64 or more
+    assert shape.launch_shape(90, 1, 128_256, 132) == (48, 1)
+    assert shape.launch_shape(120, 64, 128_256, 132) == (8, 64)
+    assert shape.launch_shape(90, 101, 128_256, 132) == (1, 101)
+    assert shape.launch_shape(90, 132, 128_256, 132) == (1, 132)
+    assert shape.launch_shape(75, 4096, 128_256, 132) == (1, 264)
+    source.write_text("constexpr Tuning kTuning[] = {{75, 2}};")
+    with pytest.raises(RuntimeError, match="three columns"):
+        shape.table()
+
+
+@pytest.mark.usefixtures("_plain_layout")
 def test_an_estimate_is_the_arithmetic_that_the_report_states(function: Function) -> None:
     """Twenty rows of 128,000 16-bit logits, each read once, on a small device; 16 logits and 40 instructions a trip."""
     kernel = Kernel("draw<bfloat16>", "90", Statics(registers=64), 256, function)
@@ -208,6 +239,7 @@ def test_an_estimate_is_the_arithmetic_that_the_report_states(function: Function
     assert found.over == pytest.approx(found.total / found.read)
 
 
+@pytest.mark.usefixtures("_plain_layout")
 def test_a_single_row_uses_as_many_multiprocessors_as_it_has_thread_blocks(
     function: Function,
 ) -> None:

@@ -131,7 +131,7 @@ def estimate(
 ) -> Estimate:
     processors, hertz = device["multiprocessors"], device["clock_ghz"] * 1e9
     resident = blocks_per_multiprocessor(kernel.resources, limits)
-    parts, slots = launch_shape(batch, vocab, processors)
+    parts, slots = launch_shape(int(kernel.architecture), batch, vocab, processors)
     grid = parts * slots
     waves = ceil(grid / (resident * processors)) * ceil(batch / slots)
     busy = min(processors, grid)

@@ -1,5 +1,6 @@
 """Compiles the CUDA kernels as the build does, and has the tools say what came of it."""
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -112,11 +113,34 @@ def output(command: Sequence[str], **environment: str) -> str:
     return done.stdout + done.stderr
 
 
+def fingerprint(architectures: Sequence[str]) -> str:
+    """Of all that the objects are made from."""
+    digest = hashlib.sha256(" ".join(architectures).encode())
+    digest.update(output([tool("nvcc"), "--version"]).encode())
+    folders = ("csrc/cuda", "csrc/spec", "cmake")
+    files = [path for folder in folders for path in sorted((ROOT / folder).iterdir())]
+    for path in (ROOT / "CMakeLists.txt", *files):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def compile_kernels(folder: Path, architectures: Sequence[str]) -> tuple[list[Path], str]:
-    """The objects of CMake's target `onedraw_cuda`, its flags with them, and what ptxas said."""
-    tool("nvcc")
+    """The objects of CMake's target `onedraw_cuda`, its flags with them, and what ptxas said.
+
+    What is in the folder is taken again if nothing has changed since.
+    """
+    log = folder / "ptxas.log"
+    key = fingerprint(architectures)
+    if not log.exists() or log.read_text().splitlines()[:1] != [key]:
+        shutil.rmtree(folder, ignore_errors=True)
+        log_text = build(folder, architectures)
+        log.write_text(f"{key}\n{log_text}")
+    objects = sorted(folder.rglob("*.o"))
+    return [path for path in objects if "onedraw_cuda" in str(path)], log.read_text()
+
+
+def build(folder: Path, architectures: Sequence[str]) -> str:
     cmake, ninja = tool("cmake", "cmake"), tool("ninja", "ninja")
-    shutil.rmtree(folder, ignore_errors=True)
     settings = {
         "CMAKE_MAKE_PROGRAM": ninja,
         "SKBUILD": "2",
@@ -129,9 +153,7 @@ def compile_kernels(folder: Path, architectures: Sequence[str]) -> tuple[list[Pa
     }
     definitions = [f"-D{name}={value}" for name, value in settings.items()]
     output([cmake, "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", *definitions])
-    log = output([cmake, "--build", str(folder), "--target", "onedraw_cuda"])
-    objects = sorted(folder.rglob("*.o"))
-    return [path for path in objects if "onedraw_cuda" in str(path)], log
+    return output([cmake, "--build", str(folder), "--target", "onedraw_cuda"])
 
 
 def kernels(folder: Path, architectures: Sequence[str]) -> list[Kernel]:

@@ -79,8 +79,8 @@ def budgets(found: Record) -> Iterator[str]:
     others = [x["per_logit"] for kernel in hot_kernels(found) for x in kernel["mass_loops"][1:]]
     large = [entry for entry in found["estimates"] if entry["batch"] >= MEDIUM]
     issued = max(entry["reads_issued"] for entry in found["reads"])
-    kept = ", ".join(
-        f"{device['cache_mib'] * 2**20 // (4 * 128_256)} rows of 128,256 float32 fit into that of {name}"
+    kept = "float32 rows of V = 128,256 that fit into the cache: " + ", ".join(
+        f"{name} {device['cache_mib'] * 2**20 // (4 * 128_256)}"
         for name, device in found["devices"]["devices"].items()
     )
     worst = max(large, key=lambda entry: entry["over"])

@@ -44,8 +44,8 @@ total    launch + max(read, issue, unit, latency) + finish
 ```
 
 Only multiprocessors that have a thread block issue and read. Assumed: {assumed}. The logits are taken to come from
-memory, as after a matrix product that wrote more than the cache holds. In each cell: **total** (read, issue), in
-us.
+memory, as after a matrix product that wrote more than the cache holds. In each cell: **total** (read,
+issue, finish), in us. Every filter is taken to need the weights of all, although greedy, top-k and min-p do not.
 """
 
 PUBLISHED = """Figures that others published, each from its source, for the shape and GPU given there: not measured by
@@ -122,6 +122,10 @@ def budgets(found: Record) -> Iterator[str]:
         for name, value, goal, note in values
     ]
     yield from table(["", "goal: at most", "found", "", ""], rows)
+    yield (
+        "Where a time is over its goal, the launch, and what the last thread block of a row does one step after another\n"
+        "(*finish* below), outweigh a read that is so short.\n"
+    )
 
 
 def statics(found: Record) -> Iterator[str]:
@@ -223,7 +227,7 @@ def reads(found: Record) -> Iterator[str]:
 
 
 def cell(entry: Record) -> str:
-    return f"**{entry['total']:.1f}** ({entry['read']:.1f}, {entry['issue']:.1f})"
+    return f"**{entry['total']:.1f}** ({entry['read']:.1f}, {entry['issue']:.1f}, {entry['finish']:.1f})"
 
 
 def times(found: Record) -> Iterator[str]:

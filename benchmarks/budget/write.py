@@ -122,9 +122,11 @@ def budgets(found: Record) -> Iterator[str]:
         for name, value, goal, note in values
     ]
     yield from table(["", "goal: at most", "found", "", ""], rows)
+    over = [entry for entry in large if entry["over"] > 1.5]
+    serial = sum(entry["launch"] + entry["finish"] > entry["scan"] / 2 for entry in over)
     yield (
-        "Where a time is over its goal, the launch, and what the last thread block of a row does one step after another\n"
-        "(*finish* below), outweigh a read that is so short.\n"
+        f"In {serial} of the {len(over)} cases that are over, launch and *finish* (below: what the last thread block of\n"
+        "a row does, one step after another) add more than half of the time of the scan.\n"
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from onedraw import ops, sampler
+from onedraw import devices, ops, sampler
 
 
 def memory(x: Tensor) -> int:
@@ -44,25 +44,29 @@ class Tape(TorchDispatchMode):
 
 def capture(step: Callable[[], None]) -> Callable[[], None]:
     """As `onedraw.generate.graph.capture`; the step that it runs is the first replay."""
-    tape, run, outputs_of = Tape(), ops.run, sampler.draw_outputs
+    tape, outputs_of = Tape(), sampler.draw_outputs
     outputs: dict[str, Tensor] = {}
 
     def seen(*args: Any) -> dict[str, Tensor]:
         outputs.update(outputs_of(*args))
         return outputs
 
-    def again(job: Any, x: Tensor) -> None:
-        """A launch has its arguments by value; a job is told of its outputs for one run."""
-        for name, tensor in outputs.items():
-            job.output(name, tensor)
-        run(job, x)
+    def recorded(run: Callable[..., None]) -> Callable[..., None]:
+        def call(job: Any, *given: Any, **more: Any) -> None:
+            def again() -> None:
+                """A launch has its arguments by value; a job is told of its outputs for one run."""
+                for name, tensor in outputs.items():
+                    job.output(name, tensor)
+                run(job, *given, **more)
 
-    def recorded(job: Any, x: Tensor) -> None:
-        run(job, x)
-        tape.calls.append(lambda: again(job, x))
+            run(job, *given, **more)
+            tape.calls.append(again)
+
+        return call
 
     with pytest.MonkeyPatch.context() as patch, tape:
-        patch.setattr(ops, "run", recorded)
+        patch.setattr(ops, "run", recorded(ops.run))
+        patch.setattr(devices, "launch", recorded(devices.launch))
         patch.setattr(sampler, "draw_outputs", seen)
         step()
     first = True

@@ -125,8 +125,8 @@ def budgets(found: Record) -> Iterator[str]:
     over = [entry for entry in large if entry["over"] > 1.5]
     serial = sum(entry["launch"] + entry["finish"] > entry["scan"] / 2 for entry in over)
     yield (
-        f"In {serial} of the {len(over)} cases that are over, launch and *finish* (below: what the last thread block of\n"
-        "a row does, one step after another) add more than half of the time of the scan.\n"
+        f"In {serial} of the {len(over)} cases that are over, launch and *finish* (below: what the last thread block\n"
+        "of a row does, one step after another) add more than half of the time of the scan.\n"
     )
 
 

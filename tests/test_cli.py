@@ -396,3 +396,22 @@ def test_info(run):
     assert status == 0
     assert "chosen" in out
     assert json.loads(run("info", "--json")[1])["kernels"]["chosen"]
+
+
+@pytest.mark.parametrize("command", ["generate", "inspect"])
+@pytest.mark.parametrize("device", ["cuda", "nonsense", "meta"])
+def test_a_device_that_cannot_be_used(run, monkeypatch, command, device):
+    from onedraw import _core
+
+    def absent():
+        raise RuntimeError("there is no driver\nand more")
+
+    monkeypatch.setattr(_core, "cuda_device_count", absent)
+    status, out, err = run(command, "a", "--device", device)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "--device must be cpu or a CUDA device" in err
+    assert device != "cuda" or "there is no driver" in err
+
+
+def test_the_cpu_by_name(run):
+    assert run("generate", "a", "--device", "cpu", "--max-new-tokens", 2, "--seed", 1)[0] == 0

@@ -13,7 +13,18 @@ import typer
 
 import onedraw
 from onedraw.cli.manners import INTERRUPTED, CommandError, mannered
-from onedraw.cli.options import Greedy, Json, MinP, Model, Temperature, Ties, TopK, TopP, sampling
+from onedraw.cli.options import (
+    Device,
+    Greedy,
+    Json,
+    MinP,
+    Model,
+    Temperature,
+    Ties,
+    TopK,
+    TopP,
+    sampling,
+)
 from onedraw.cli.prompts import Request, checked, from_file, single
 from onedraw.cli.text import percent, quoted, table
 
@@ -60,6 +71,7 @@ def generate(
     num: Annotated[int, typer.Option(min=1, help="Samples of each prompt.")] = 1,
     batch_size: Annotated[int, typer.Option(min=1, help="Prompts at once, with --file.")] = 8,
     model: Model = None,
+    device: Device = "cpu",
     echo: Annotated[
         bool, typer.Option("--echo/--no-echo", help="Write the prompt before its text.")
     ] = True,
@@ -94,7 +106,7 @@ def generate(
     from onedraw.cli.streaming import Streamer
     from onedraw.cli.writing import Totals, write
 
-    language = load(model)
+    language = load(model, device)
     lines = json_ or file is not None
     totals = Totals()
     streamer = None
@@ -107,7 +119,11 @@ def generate(
         seed=seed,
         batch_size=batch_size,
         num=num,
-        options=_options(max_new_tokens=max_new_tokens, stop_strings=stop or None),
+        options=_options(
+            max_new_tokens=max_new_tokens,
+            stop_strings=stop or None,
+            look_every=None if streamer is None else 1,
+        ),
         details=details,
         totals=totals,
         streamer=streamer,

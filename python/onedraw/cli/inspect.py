@@ -11,7 +11,18 @@ import typer
 
 import onedraw
 from onedraw.cli.manners import CommandError, mannered
-from onedraw.cli.options import Greedy, Json, MinP, Model, Temperature, Ties, TopK, TopP, sampling
+from onedraw.cli.options import (
+    Device,
+    Greedy,
+    Json,
+    MinP,
+    Model,
+    Temperature,
+    Ties,
+    TopK,
+    TopP,
+    sampling,
+)
 from onedraw.cli.prompts import single
 from onedraw.cli.text import kept, percent, quoted, table
 
@@ -42,6 +53,7 @@ def inspect(
     ties: Ties = None,
     greedy: Greedy = False,
     model: Model = None,
+    device: Device = "cpu",
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the table to a picture too.")
     ] = None,
@@ -59,7 +71,7 @@ def inspect(
     from onedraw.cli.language import load
     from onedraw.cli.look import look
 
-    language = load(model)
+    language = load(model, device)
     logits = language.next_logits(text)
     if top > logits.shape[-1]:
         raise CommandError(

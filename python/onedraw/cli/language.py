@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from onedraw import models
+from onedraw import _core, models
 from onedraw.cli.manners import CommandError
 
 __all__ = ["Language", "load"]
@@ -49,17 +49,37 @@ class Language:
         return str(self.tokenizer.decode(tokens, skip_special_tokens=not special))
 
     def next_logits(self, text: str) -> torch.Tensor:
-        """Float [V]: the logits of the token after `text`."""
+        """Float [V], on the CPU: the logits of the token after `text`."""
         ids = torch.tensor([self.encode(text)], device=self.model.device)
         with torch.inference_mode():
             logits: torch.Tensor = self.model(ids).logits[0, -1]
-        return logits
+        return logits.cpu()
 
 
-def load(name: str | None) -> Language:
-    """Load a model by name or folder; None is the default one."""
+def load(name: str | None, device: str = "cpu") -> Language:
+    """Load a model by name or folder (None is the default one), and put it on a device."""
+    place = _device(device)
     try:
         model, tokenizer = models.load(name)
     except models.ModelError as error:
         raise CommandError(str(error)) from None
+    if place.type != "cpu":
+        model = model.to(place)
     return Language(name or models.DEFAULT, model, tokenizer)
+
+
+def _device(name: str) -> torch.device:
+    """A device that torch and the kernels can use, or one sentence why not."""
+    try:
+        place = torch.device(name)
+        if place.type == "cuda":
+            _core.cuda_device_count()
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = str(error).splitlines()[0]
+        raise CommandError(
+            f"--device must be cpu or a CUDA device that works, got {name}: {why}", 2
+        ) from None
+    if place.type not in ("cpu", "cuda"):
+        raise CommandError(f"--device must be cpu or a CUDA device, got {name}", 2)
+    return place

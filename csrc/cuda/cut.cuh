@@ -1,189 +1,261 @@
-// Section 4 of the specification: where the filters cut a scanned row. Every step is an exact look at the row by all
-// threads; an interval of keys is halved until one key is left, then, among its tokens, one of ids. So the work is
-// bounded, whatever the row.
+// Section 4 of the specification: where the filters cut a scanned row.
+//
+// A small k, or a nucleus in a few blocks, is selected among the candidates of these blocks, which are gathered in
+// shared memory. Where that would be much of the row, a sample of it says between which values the cut probably is:
+// what is above is counted and weighed exactly, and only what is between is gathered. Where the sample was wrong, the
+// interval of keys is halved, each step an exact look at the row. Either way the work is bounded, whatever the row.
 #pragma once
 
-#include "../spec/bisect.h"
-#include "row.cuh"
+#include "guess.cuh"
 
 namespace onedraw::cuda {
 
-__device__ inline uint64_t order_through(uint32_t key) { return spec::order(key, 0xFFFFFFFFu); }
-__device__ inline float value_of_order(uint64_t order) { return spec::value_of_key(spec::key_of_order(order)); }
-
-// What a prefix of the order of tokens holds.
-struct Kept {
-  uint64_t mass;
-  int64_t count;
-};
-
-// Whether a token is in the prefix that ends with `last`.
-struct Keeps {
-  float value;
-  int64_t last_id;
-
-  __device__ explicit Keeps(uint64_t last) : value(value_of_order(last)), last_id(spec::id_of_order(last)) {}
-  __device__ bool operator()(float x, int64_t id) const { return x > value || (x == value && id <= last_id); }
-};
-
-// The prefix that ends with `last`; with `store`, its mass in each block too.
+// Where to look in an interval that is not small.
 template <DType dtype>
-__device__ __noinline__ Kept keep(const Row<dtype>& row, uint64_t last, bool store) {
-  const Keeps keeps(last);
-  uint64_t mass = 0;
-  int64_t count = 0;
-  for (int b = row.group().index; b < row.blocks; b += Group<Row<dtype>::kTokens>::kGroups) {
-    const float largest = row.block_max(b);
-    uint64_t block_mass = 0;
-    if (largest >= keeps.value) {
-      const auto t = row.load(b);
-      uint32_t w[Row<dtype>::kTokens];
-      row.weigh(t, largest, w);
-      for (int i = 0; i < Row<dtype>::kTokens; ++i) {
-        const bool kept = keeps(t.x[i], row.first_id(b) + i);
-        block_mass += kept ? w[i] : 0;
-        count += kept;
-      }
-      block_mass = row.group().reduce(block_mass, Add());
-      if (row.group().lane == 0) mass += spec::aligned(block_mass, row.below(largest));
+__device__ __noinline__ void narrow(Row<dtype> row) {
+  Search& s = row->search;
+  const int step = s.step;
+  uint32_t low = 0, high = spec::kKeyNaN;
+  if (step == 0) {
+    if (s.target.is_mass)
+      low = key_of_mass(row);
+    else if (s.target.amount <= static_cast<uint64_t>(row->blocks / 2))
+      low = key_of_blocks(row, static_cast<int64_t>(s.target.amount));
+  }
+  if (step <= 2 && !s.has(low)) {
+    const float sigmas = step <= 1 ? 3 : 8;
+    const Bracket about = s.target.is_mass ? bracket_of_mass(row, sigmas) : bracket_of_count(row, sigmas);
+    low = about.low;
+    high = about.high;
+  }
+  const bool has_low = s.has(low), has_high = s.has(high) && high > low;
+  if (!has_low && !has_high) low = key_between(s.low, s.high, step % 2 == 0);
+  __syncthreads();
+  if (thread() == 0) {
+    s.at_low = has_low || !has_high ? low : s.low;
+    s.at_high = has_high ? high : s.high;
+  }
+  __syncthreads();
+}
+
+// The last of the window's tokens with which the mass reaches the target. A plain sum of aligned weights is no more
+// than the mass; where it is less, the token may be an earlier one.
+template <DType dtype>
+__device__ __noinline__ uint64_t select_mass(Row<dtype> row) {
+  const uint64_t target = row->search.target.amount;
+  const int count = gathered_through(row, row->search.within);
+  int i = min(first_reaching(row, count, target - row->window.mass_high), count - 1);
+  set_last(row, row->order[i]);
+  hold_in_window(row);
+  uint64_t mass = row->cut.mass;
+  for (; i > 0; --i) {
+    const Placed p = placed(row, row->order[i]);
+    const uint64_t kept = row.kept_mass(p.block);
+    const uint64_t less = mass - spec::aligned(kept, p.below) + spec::aligned(kept - p.weight, p.below);
+    if (less < target) break;
+    mass = less;
+    __syncthreads();
+    if (thread() == 0) {
+      row->slot.kept_mass[p.block] = kept - p.weight;
+      row->window.held -= 1;
     }
-    if (store && row.group().lane == 0) row.slot.kept_mass[b] = block_mass;
+    __syncthreads();
   }
-  return {row.all(mass, Add()), row.all(count, Add())};
+  return row->order[i];
 }
 
-// How many tokens have at least this value; above -inf.
+// The n-th token by id, of those with this key in block b.
 template <DType dtype>
-__device__ __noinline__ int64_t count(const Row<dtype>& row, float least) {
-  int64_t n = 0;
-  row.for_blocks(least, [&](int, float, const auto& t) {
-    for (float x : t.x) n += x >= least;
-  });
-  return row.all(n, Add());
+__device__ uint64_t nth_of_block(Row<dtype> row, uint32_t key, int b, int n) {
+  const int64_t id = static_cast<int64_t>(b) * spec::kBlock + thread();
+  const bool is_one = thread() < spec::kBlock && id < row->reader.vocab && row.value_at(id) == spec::value_of_key(key);
+  const unsigned own = __ballot_sync(kAll, is_one);
+  __syncthreads();
+  if (thread() % 32 == 0) row->reductions[thread() / 32] = own;
+  if (thread() == 0) row->found = 0;
+  __syncthreads();
+  const int before = __popc(own & ((1u << thread() % 32) - 1)) +
+                     (thread() < 32 ? 0 : __popc(static_cast<unsigned>(row->reductions[0])));
+  if (is_one && before + 1 == n) row->found = static_cast<int>(id);
+  __syncthreads();
+  return spec::order(key, static_cast<uint32_t>(row->found));
 }
 
-// How many tokens are in the prefix that ends with `last`.
+// The last token that is needed of those with this key, which are too many to be gathered: after a look at them. They
+// are counted in each block, in the memory of its mass, which is not needed any more.
 template <DType dtype>
-__device__ __noinline__ int64_t count_through(const Row<dtype>& row, uint64_t last) {
-  const Keeps keeps(last);
-  int64_t n = 0;
-  row.for_blocks(keeps.value, [&](int b, float, const auto& t) {
-    for (int i = 0; i < Row<dtype>::kTokens; ++i) n += keeps(t.x[i], row.first_id(b) + i);
-  });
-  return row.all(n, Add());
-}
-
-// How many blocks have a token of at least this value.
-template <DType dtype>
-__device__ __noinline__ int64_t count_blocks(const Row<dtype>& row, float least) {
-  int64_t n = 0;
-  for (int b = static_cast<int>(threadIdx.x); b < row.blocks; b += kThreads) n += row.block_max(b) >= least;
-  return row.all(n, Add());
-}
-
-// The highest key in [low, high) that reaches(key); `low` does.
-template <class Reaches>
-__device__ uint32_t highest_key(uint32_t low, uint32_t high, Reaches reaches) {
-  for (bool by_value = true; high - low > 1; by_value = !by_value) {
-    const uint32_t middle = key_between(low, high, by_value);
-    (reaches(middle) ? low : high) = middle;
+__device__ __noinline__ uint64_t select_tie(Row<dtype> row) {
+  const Target& target = row->search.target;
+  const float value = spec::value_of_key(row->search.low);
+  const Keeps keeps(row->search.within);
+  const auto count_ties = [&](int b, float, const float (&x)[kTokens]) {
+    uint32_t n = 0;
+#pragma unroll
+    for (int i = 0; i < kTokens; ++i) n += x[i] == value && keeps(x[i], Vectors<dtype>::id(b, i));
+    n = reduce_group(n, Add());
+    if (lane() == 0) row->slot.block_mass[b] = n;
+  };
+  for_blocks(row, value, count_ties, [&](int b) { row->slot.block_mass[b] = 0; });
+  const auto gain = [&](int b, uint64_t n) {
+    if (!target.is_mass || n == 0) return n;
+    const float largest = row.block_max(b);
+    const uint64_t w = row.block_weight(value, largest), kept = row.kept_mass(b);
+    const uint32_t below = row.below(largest);
+    return spec::aligned(kept + n * w, below) - spec::aligned(kept, below);
+  };
+  const int each = (row->blocks + kThreads - 1) / kThreads;
+  const int from = min(row->blocks, thread() * each), end = min(row->blocks, from + each);
+  uint64_t own = 0;
+  for (int b = from; b < end; ++b) own += gain(b, row.block_mass(b));
+  uint64_t sum = scan_all(own, row->reductions).before;
+  const uint64_t rest =
+      target.amount - (target.is_mass ? row->window.mass_high : static_cast<uint64_t>(row->window.count_high));
+  __syncthreads();
+  if (thread() == 0) row->list[0] = {0, 1};
+  __syncthreads();
+  if (sum < rest && sum + own >= rest) {
+    int b = from;
+    for (; b + 1 < end; ++b) {
+      const uint64_t here = gain(b, row.block_mass(b));
+      if (sum + here >= rest) break;
+      sum += here;
+    }
+    const uint64_t most = row.block_mass(b);
+    uint64_t n = 1;
+    while (n < most && sum + gain(b, n) < rest) ++n;
+    row->list[0] = {b, static_cast<float>(n)};
   }
-  return low;
+  __syncthreads();
+  const ListedBlock at = row->list[0];
+  return nth_of_block(row, row->search.low, at.block, static_cast<int>(at.largest));
 }
 
-// The lowest id below `vocab` that reaches(id); the last one does.
-template <class Reaches>
-__device__ int64_t lowest_id(int64_t vocab, Reaches reaches) {
-  int64_t low = -1, high = vocab - 1;
-  while (high - low > 1) {
-    const int64_t middle = low + (high - low) / 2;
-    (reaches(middle) ? high : low) = middle;
+// After a look: what it says of the ends of the interval. Whether the cut is in what was looked at.
+__device__ inline bool learn(Search& s, const Window& found) {
+  if (s.target.reached(found.count_high, found.mass_high)) {
+    s.low = s.at_high;
+    s.count_low = found.count_high;
+    return false;
   }
-  return high;
+  if (!s.target.reached(found.count_low, found.mass_low)) {
+    s.high = s.at_low;
+    s.count_high = found.count_low;
+    return false;
+  }
+  s.low = s.at_low;
+  s.high = s.at_high;
+  s.count_low = found.count_low;
+  s.count_high = found.count_high;
+  return true;
 }
 
-// A key that at least n tokens reach, because as many blocks do, or the lowest of all.
+// A step of the search, around its look.
 template <DType dtype>
-__device__ __noinline__ uint32_t key_of_blocks(const Row<dtype>& row, int64_t n) {
-  const uint32_t lowest = spec::kKeyNegInf + 1;
-  if (count_blocks(row, kLowest) < n) return lowest;
-  return highest_key(lowest, spec::key(row.max) + 1,
-                     [&](uint32_t key) { return count_blocks(row, spec::value_of_key(key)) >= n; });
+__device__ __noinline__ void begin_step(Row<dtype> row) {
+  if (!row->search.is_small()) narrow(row);
+  const uint64_t through = order_through(row->search.at_low), within = row->search.within;
+  tell(row, through > within ? through : within, order_through(row->search.at_high), row->search.target.is_mass);
 }
 
-// R4.1: the last of the first k.
+// Whether the search is over.
 template <DType dtype>
-__device__ __noinline__ uint64_t cut_top_k(const Row<dtype>& row) {
-  const int64_t k = row.settings.top_k;
-  if (count(row, kLowest) <= k) return spec::kKeepAll;
-  const uint32_t key = highest_key(key_of_blocks(row, k), spec::key(row.max) + 1,
-                                   [&](uint32_t at) { return count(row, spec::value_of_key(at)) >= k; });
-  if (row.settings.ties_keep) return order_through(key);
-  if (count(row, spec::value_of_key(key)) == k) return order_through(key);
-  const int64_t last = lowest_id(row.reader.vocab, [&](int64_t id) {
-    return count_through(row, spec::order(key, static_cast<uint32_t>(id))) >= k;
-  });
-  return spec::order(key, static_cast<uint32_t>(last));
+__device__ __noinline__ bool end_step(Row<dtype> row) {
+  constexpr int kMostSteps = 80;  // only if the logits were written to meanwhile
+  Search& s = row->search;
+  if (thread() == 0) {
+    row->found = learn(s, row->window);
+    s.at_low = s.low;
+    s.at_high = s.high;
+    s.step += 1;
+  }
+  __syncthreads();
+  uint64_t last = spec::kKeepAll;
+  if (row->found && row->window.is_gathered())
+    last = s.target.is_mass ? select_mass(row) : row->order[static_cast<int64_t>(s.target.amount) - s.count_high - 1];
+  else if (row->found && s.high - s.low == 1)
+    last = select_tie(row);
+  else if (s.high != s.low && s.step < kMostSteps)
+    return false;
+  __syncthreads();
+  if (thread() == 0) s.last = last;
+  __syncthreads();
+  return true;
 }
 
-// R4.2 within the prefix that ends with `within` and has this mass.
+// The last token of the shortest prefix that reaches the target, of the prefix that ends with `within`; kKeepAll where
+// all of it does not.
 template <DType dtype>
-__device__ __noinline__ uint64_t cut_top_p(const Row<dtype>& row, uint64_t within, uint64_t mass) {
-  const uint64_t target = spec::top_p_target(row.settings.top_p, mass);
-  const auto reaches = [&](uint64_t last) { return keep(row, last > within ? last : within, false).mass >= target; };
-  const uint32_t key = highest_key(spec::key_of_order(within), spec::key(row.max) + 1,
-                                   [&](uint32_t at) { return reaches(order_through(at)); });
-  if (row.settings.ties_keep) return order_through(key);
-  const int64_t last =
-      lowest_id(row.reader.vocab, [&](int64_t id) { return reaches(spec::order(key, static_cast<uint32_t>(id))); });
-  return spec::order(key, static_cast<uint32_t>(last));
+__device__ uint64_t shortest_prefix(Row<dtype> row) {
+  do {
+    begin_step(row);
+    look_as_told(row);
+  } while (!end_step(row));
+  return row->search.last;
+}
+
+// Its search begins.
+template <DType dtype>
+__device__ void search_for(Row<dtype> row, const Target& target, uint64_t within) {
+  __syncthreads();
+  if (thread() == 0) {
+    const uint32_t low = spec::key_of_order(within), high = spec::key(row->max) + 1;
+    row->search = {target, within, low, high, row->reader.vocab, 0, low, high, 0, 0};
+  }
+  __syncthreads();
 }
 
 // R4.3: weights are monotone in keys, so the lowest key that passes is found by halving.
 template <DType dtype>
-__device__ __noinline__ uint64_t cut_min_p(const Row<dtype>& row) {
-  const spec::Weight top = weight(row.settings, row.max);
-  uint32_t fails = spec::kKeyNegInf, passes = spec::key(row.max);
+__device__ __noinline__ uint64_t cut_min_p(Row<dtype> row) {
+  const spec::Weight top = weight(row->settings, row->max);
+  uint32_t fails = spec::kKeyNegInf, passes = spec::key(row->max);
   while (passes - fails > 1) {
     const uint32_t middle = fails + (passes - fails) / 2;
-    const spec::Weight w = weight(row.settings, spec::value_of_key(middle));
-    (spec::passes_min_p(w, top, row.settings.min_p) ? passes : fails) = middle;
+    const spec::Weight w = weight(row->settings, spec::value_of_key(middle));
+    (spec::passes_min_p(w, top, row->settings.min_p) ? passes : fails) = middle;
   }
   return order_through(passes);
 }
 
-struct Cut {
-  bool is_filtered;
-  uint64_t last;  // the last kept token in the order of tokens
-  Kept kept;      // where filtered; its blocks in the slot's kept_mass
-  uint64_t mass;  // of what is kept
-  uint64_t mass_all;
-};
+__device__ inline bool is_top_k(const Settings& s, int64_t vocab) { return s.top_k > 0 && s.top_k < vocab; }
 
+// Whether the scan must find the mass of everything.
+__device__ inline bool wants_masses(const Job& job, const Settings& s) {
+  if (s.greedy) return false;
+  if (job.kept_mass) return true;
+  return !is_top_k(s, job.vocab) && (s.top_p < 1 || !(s.min_p > 0));
+}
+
+// The row's cut, whose blocks' masses then are in the slot.
 template <DType dtype>
-__device__ Cut cut(const Row<dtype>& row) {
-  const Settings& s = row.settings;
-  const bool by_k = s.top_k > 0 && s.top_k < row.reader.vocab, by_p = s.top_p < 1, by_min = s.min_p > 0;
+__device__ void cut(Row<dtype> row, bool needs_mass) {
+  const Settings& s = row->settings;
+  const bool by_k = is_top_k(s, row->reader.vocab), by_p = s.top_p < 1, by_min = s.min_p > 0;
+  const bool is_filtered = by_k || by_p || by_min;
   uint64_t mass = 0;
-  for (int b = static_cast<int>(threadIdx.x); b < row.blocks; b += kThreads) {
-    const float largest = row.block_max(b);
-    if (largest > -__builtin_inff()) mass += spec::aligned(row.block_mass(b), row.below(largest));
+  if (wants_masses(row->job, s) && (needs_mass || by_p)) mass = mass_of(row, row->slot.block_mass);
+  if (thread() == 0) {
+    row->cut = {is_filtered, spec::kKeepAll, 0, mass, mass};
+    row->window = {};
   }
-  Cut cut{by_k || by_p || by_min, spec::kKeepAll, {}, 0, row.all(mass, Add())};
-  cut.mass = cut.mass_all;
-  if (!cut.is_filtered) return cut;
-  if (by_k) cut.last = cut_top_k(row);
+  __syncthreads();
+  const auto with_ties = [&](uint64_t last) { return s.ties_keep ? order_through(spec::key_of_order(last)) : last; };
+  if (by_k) {
+    search_for(row, {false, static_cast<uint64_t>(s.top_k)}, spec::kKeepAll);
+    const uint64_t last = with_ties(shortest_prefix(row));
+    set_last(row, last);
+    if (by_p) hold(row);
+  }
   if (by_p) {
-    if (by_k) cut.mass = keep(row, cut.last, false).mass;
-    cut.last = cut_top_p(row, cut.last, cut.mass);
+    search_for(row, {true, spec::top_p_target(s.top_p, row->cut.mass)}, row->cut.last);
+    const bool in_window = row->window.has(row->cut.last) && row->window.mass_high < row->search.target.amount;
+    set_last(row, with_ties(in_window ? select_mass(row) : shortest_prefix(row)));
   }
   if (by_min) {
-    const uint64_t last = cut_min_p(row);
-    cut.last = last > cut.last ? last : cut.last;
+    const uint64_t passes = cut_min_p(row);
+    if (passes > row->cut.last) set_last(row, passes);
   }
-  cut.kept = keep(row, cut.last, true);
-  cut.mass = cut.kept.mass;
-  return cut;
+  if (is_filtered) hold(row);
 }
 
 }  // namespace onedraw::cuda

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "../spec/job.h"
 
@@ -12,6 +13,19 @@ struct Shape {
   int parts;  // thread blocks a row
   int slots;  // rows in flight
 };
+
+// A row of the tuning table (tuning.h), which holds from this architecture on.
+struct Layout {
+  int architecture;
+  int threads;
+  int per_processor;
+  int least_part;
+};
+
+std::vector<Layout> tuning();
+
+// So many thread blocks a row in each later launch, for tests; 0: as the table says.
+void force_parts(int parts);
 
 // Memory that a launch works in, on its device: zero when new, and left so that the next launch finds it ready.
 int64_t workspace_bytes(int64_t vocab, Shape shape);

@@ -1,8 +1,10 @@
 // Section 6 of the specification: what is told of a draw, and of a row that could not be drawn from.
 #pragma once
 
+#include "../spec/bad.h"
 #include "../spec/report.h"
-#include "race.cuh"
+#include "first.cuh"
+#include "scan.cuh"
 
 namespace onedraw::cuda {
 
@@ -14,34 +16,22 @@ __device__ void put(T* out, int64_t at, T value) {
 
 // R1.6
 __device__ __noinline__ void write_bad(const Job& job, int64_t row, Status status) {
-  const float nan = __builtin_nanf("");
-  put(job.status, row, static_cast<int32_t>(status));
-  if (job.worst && threadIdx.x == 0) job.worst[row] = Max()(job.worst[row], static_cast<int32_t>(status));
-  put(job.logprob, row, nan);
-  put(job.raw_logprob, row, nan);
-  put(job.kept_mass, row, nan);
-  put(job.entropy, row, nan);
-  put(job.rank, row, int64_t{0});
-  put(job.num_kept, row, int64_t{0});
-  for (int64_t i = threadIdx.x; job.token && i < job.num_samples; i += kThreads)
-    job.token[row * job.num_samples + i] = job.bad_token;
-  for (int64_t i = threadIdx.x; i < job.vocab; i += kThreads) {
-    if (job.kept) job.kept[row * job.vocab + i] = 0;
-    if (job.probs) job.probs[row * job.vocab + i] = 0;
-  }
-  for (int64_t i = 0; i < job.num_top; ++i) {
-    put(job.top_token, row * job.num_top + i, job.bad_token);
-    put(job.top_logprob, row * job.num_top + i, -__builtin_inff());
-  }
+  if (job.worst && thread() == 0) job.worst[row] = Max()(job.worst[row], static_cast<int32_t>(status));
+  fill_bad(job, row, status, [](auto* out, int64_t first, int64_t count, auto value) {
+    if (!out) return;
+#pragma unroll 1
+    for (int64_t i = thread(); i < count; i += kThreads) out[first + i] = value;
+  });
 }
 
 // R1.8: the first in the order of tokens.
 template <DType dtype>
-__device__ __noinline__ int64_t first_token(const Row<dtype>& row) {
+__device__ __noinline__ int64_t first_token(Row<dtype> row) {
   int64_t first = INT64_MAX;
-  row.for_blocks(row.max, [&](int b, float, const auto& t) {
-    for (int i = Row<dtype>::kTokens - 1; i >= 0; --i)
-      if (t.x[i] == row.max && row.first_id(b) + i < first) first = row.first_id(b) + i;
+  for_blocks(row, row->max, [&](int b, float, const float (&x)[kTokens]) {
+#pragma unroll
+    for (int i = 0; i < kTokens; ++i)
+      if (x[i] == row->max && Vectors<dtype>::id(b, i) < first) first = Vectors<dtype>::id(b, i);
   });
   return row.all(first, Min());
 }
@@ -50,117 +40,117 @@ __device__ __noinline__ float logprob(const Settings& s, float x, int64_t n_row,
   return spec::logprob(spec::split(x, s.scale), n_row, mass);
 }
 
+template <DType dtype>
+__device__ float logprob_of(Row<dtype> row, float x) {
+  return logprob(row->settings, x, row->n_row, row->cut.mass);
+}
+
+template <DType dtype>
+__device__ __noinline__ uint64_t grid_distance(Row<dtype> row, float x) {
+  return spec::grid_distance(spec::split(row->max, row->settings.scale), spec::split(x, row->settings.scale));
+}
+
 // R6.4. In a block, distances count from its largest token, so that their sum fits in 64 bits.
 template <DType dtype>
-__device__ __noinline__ float entropy(const Row<dtype>& row, const Cut& cut) {
-  constexpr int kTokens = Row<dtype>::kTokens;
-  const float scale = row.settings.scale;
-  const spec::Split first = spec::split(row.max, scale);
-  const Keeps keeps(cut.last);
+__device__ __noinline__ float entropy(Row<dtype> row) {
+  const Keeps keeps(row->cut.last);
   unsigned __int128 total = 0;
-  row.for_blocks(keeps.value, [&](int b, float largest, const auto& t) {
+  for_blocks(row, keeps.value, [&](int b, float largest, const float (&x)[kTokens]) {
     const uint32_t below = row.below(largest);
-    const uint64_t block_distance = spec::grid_distance(first, spec::split(largest, scale));
-    uint32_t w[kTokens];
-    row.weigh(t, largest, w);
+    const uint64_t block_distance = grid_distance(row, largest);
     uint64_t mass = 0, sum = 0;
+    uint32_t w[kTokens];
+    row.weigh(x, largest, w);
+#pragma unroll
     for (int i = 0; i < kTokens; ++i) {
-      if (w[i] == 0 || !keeps(t.x[i], row.first_id(b) + i)) continue;
+      if (w[i] == 0 || !keeps(x[i], Vectors<dtype>::id(b, i))) continue;
       mass += w[i];
-      sum += w[i] * (spec::grid_distance(first, spec::split(t.x[i], scale)) - block_distance);
+      sum += w[i] * (grid_distance(row, x[i]) - block_distance);
     }
-    mass = row.group().reduce(mass, Add());
-    sum = row.group().reduce(sum, Add());
-    if (row.group().lane == 0 && below <= spec::kFarApart)
+    mass = reduce_group(mass, Add());
+    sum = reduce_group(sum, Add());
+    if (lane() == 0 && below <= spec::kFarApart)
       total += (static_cast<unsigned __int128>(mass) * block_distance + sum) >> below;
   });
   unsigned __int128 all = 0;
+#pragma unroll
   for (int limb = 3; limb >= 0; --limb)
     all = (all << 32) + row.all(static_cast<uint64_t>(total >> (32 * limb)) & 0xFFFFFFFFu, Add());
-  return spec::entropy(all, cut.mass, first.a);
+  return spec::entropy(all, row->cut.mass, spec::split(row->max, row->settings.scale).a);
 }
 
 // A vector of the vocabulary's length, zero but for what is kept.
 template <DType dtype, class T, class Entry>
-__device__ void scatter(const Row<dtype>& row, T* out, uint64_t last, Entry entry) {
+__device__ void scatter(Row<dtype> row, T* out, Entry entry) {
   if (!out) return;
-  T* const at = out + row.index * row.job.vocab;
-  const Keeps keeps(last);
-  for (int64_t id = threadIdx.x; id < row.reader.vocab; id += kThreads) {
-    const float x = edited_value(row.reader, id);
+  T* const at = out + row->index * row->job.vocab;
+  const Keeps keeps(row->cut.last);
+  for (int64_t id = thread(); id < row->reader.vocab; id += kThreads) {
+    const float x = row.value_at(id);
     at[id] = keeps(x, id) ? entry(x) : T{};
   }
 }
 
-// The first candidates, kept or not.
+// The first candidates, kept or not. What the row held of its cut is gone after this.
 template <DType dtype>
-__device__ __noinline__ void write_top(const Row<dtype>& row, uint64_t last, uint64_t mass) {
-  const Job& job = row.job;
+__device__ __noinline__ void write_top(Row<dtype> row) {
+  const Job& job = row->job;
   if (job.num_top == 0) return;
-  const float least = spec::value_of_key(key_of_blocks(row, job.num_top));
-  uint64_t previous = UINT64_MAX;
-  for (int64_t i = 0; i < job.num_top; ++i) {
-    uint64_t order = 0;
-    row.for_blocks(least, [&](int b, float, const auto& t) {
-      for (int j = 0; j < Row<dtype>::kTokens; ++j) {
-        const uint32_t key = spec::key(t.x[j]);
-        const uint64_t o = spec::order(key, static_cast<uint32_t>(row.first_id(b) + j));
-        if (spec::is_candidate(key) && o < previous && o > order) order = o;
-      }
-    });
-    order = previous = row.all(order, Max());
-    const int64_t to = row.index * job.num_top + i;
+  const auto put_top = [&](int64_t i, int64_t token, float log) {
+    if (job.top_token) job.top_token[row->index * job.num_top + i] = token;
+    if (job.top_logprob) job.top_logprob[row->index * job.num_top + i] = log;
+  };
+  const auto put_token = [&](int64_t i, int64_t token) {
+    const float x = row.value_at(token);
     float log = -__builtin_inff();
-    if (order >= last && order != 0)
-      log = row.settings.greedy ? 0.0f : logprob(row.settings, value_of_order(order), row.n_row, mass);
-    put(job.top_token, to, order ? static_cast<int64_t>(spec::id_of_order(order)) : job.bad_token);
-    put(job.top_logprob, to, log);
+    if (spec::order(spec::key(x), static_cast<uint32_t>(token)) >= row->cut.last)
+      log = row->settings.greedy ? 0.0f : logprob_of(row, x);
+    put_top(i, token, log);
+  };
+  const uint32_t key = key_of_blocks(row, job.num_top);
+  look(row, order_through(key), order_through(spec::key(row->max) + 1), false);
+  const int64_t found = row->window.count_low;
+  int64_t written = 0;
+  if (row->window.is_gathered() && (found >= job.num_top || key == spec::kKeyNegInf + 1)) {
+    written = found < job.num_top ? found : job.num_top;
+    for (int64_t i = thread(); i < written; i += kThreads)
+      put_token(i, static_cast<int64_t>(spec::id_of_order(row->order[i])));
+  } else {
+    written = first_tokens(row, job.num_top, kLowest, OrderScore(), put_token);
   }
+  for (int64_t i = written + thread(); i < job.num_top; i += kThreads) put_top(i, job.bad_token, -__builtin_inff());
+}
+
+// The largest value of the scanned blocks; NaN if there is one.
+template <DType dtype>
+__device__ __noinline__ float max_of_blocks(Row<dtype> row) {
+  float largest = -__builtin_inff();
+  for (int b = thread(); b < row->blocks; b += kThreads) largest = Larger()(largest, row.block_max(b));
+  return row.all(largest, Larger());
 }
 
 // R6.3: of the row as it came, which `row` is from here on.
 template <DType dtype>
-__device__ __noinline__ float raw_logprob(Row<dtype>& row, int64_t token) {
+__device__ __noinline__ float raw_logprob(Row<dtype> row) {
   __syncthreads();
-  if (threadIdx.x == 0) {
-    row.settings = {};
-    row.settings.scale = spec::scale_of(1);
-    row.reader.mask = Mask::none;
-    row.reader.bias = nullptr;
-    row.reader.bias_count = 0;
-    row.in_place = reinterpret_cast<uintptr_t>(row.reader.logits) % 16 == 0;
+  if (thread() == 0) {
+    row->settings = {};
+    row->settings.scale = spec::scale_of(1);
+    row->reader.mask = Mask::none;
+    row->reader.bias = nullptr;
+    row->reader.bias_count = 0;
+    row->source = Source<dtype>(row->reader);
   }
   __syncthreads();
-  const auto for_all = [&](auto body) {
-    for (int b = row.group().index; b < row.blocks; b += Group<Row<dtype>::kTokens>::kGroups) {
-      const auto t = row.load(b);
-      float largest = t.x[0];
-      for (float x : t.x) largest = x > largest || x != x ? x : largest;  // a NaN stays
-      body(t, largest);
-    }
-  };
-  uint32_t top = 0;  // a key
-  for_all([&](const auto& t, float) {
-    for (float x : t.x) top = Max()(top, spec::key(x));
-  });
-  top = row.all(top, Max());
-  if (top == spec::kKeyNaN) return __builtin_nanf("");
-  const float x = raw_value(row.reader, token);
-  if (x == -__builtin_inff()) return x;
-  if (threadIdx.x == 0) row.set_max(spec::value_of_key(top));
+  scan(row, 0, row->blocks, true);
   __syncthreads();
-  uint64_t mass = 0;
-  for_all([&](const auto& t, float largest) {
-    largest = row.group().reduce(largest, Max());
-    if (largest == -__builtin_inff()) return;
-    uint32_t w[Row<dtype>::kTokens];
-    row.weigh(t, largest, w);
-    uint64_t block_mass = 0;
-    for (uint32_t weight : w) block_mass += weight;
-    block_mass = row.group().reduce(block_mass, Add());
-    if (row.group().lane == 0) mass += spec::aligned(block_mass, row.below(largest));
-  });
-  return logprob(row.settings, x, row.n_row, row.all(mass, Add()));
+  const float largest = max_of_blocks(row);
+  if (largest != largest) return __builtin_nanf("");
+  const float x = raw_value(row->reader, row->token);
+  if (x == -__builtin_inff()) return x;
+  if (thread() == 0) row.set_max(largest);
+  __syncthreads();
+  return logprob(row->settings, x, row->n_row, mass_of(row, row->slot.block_mass));
 }
 
 }  // namespace onedraw::cuda

@@ -1,28 +1,32 @@
-// One row as a thread block sees it: its logits a block of 64 at a time, and what the scan left of it in the workspace.
+// One row as a thread block sees it, in shared memory: its settings, its logits a block of 64 at a time, and what the
+// scan left of it in the workspace.
 #pragma once
 
-#include <cuda_fp16.h>
+#include <new>
 
 #include "../spec/fast.h"
-#include "../spec/reader.h"
 #include "../spec/settings.h"
-#include "lanes.cuh"
+#include "vectors.cuh"
 
 namespace onedraw::cuda {
 
 constexpr float kLowest = -__FLT_MAX__;
-constexpr uint32_t kFar = 1u << 20;  // distances saturate here: nothing so far below the row has mass, races or wins
+constexpr uint32_t kFar = 1u << 20;  // distances saturate here: nothing so far
+                                     // below the row has mass, races or wins
+constexpr int kListed = 512;         // blocks
+constexpr int kCandidates = 2048;
 
-template <DType dtype>
-constexpr int kTokensOfLane = dtype == DType::float32 ? 4 : 8;
+// As spec::fast_block_weight, by a shift that gives 0 beyond 31.
+__device__ inline uint32_t hot_block_weight(float x, float scale, uint32_t largest_bits) {
+  const spec::FastWeight w = spec::fast_weight(x, scale);
+  return __funnelshift_rc(w.mantissa << 8, 0, largest_bits + 3 - w.magic);
+}
 
 // What is too long to stand at each place, and not hot.
-__device__ __noinline__ spec::Weight weight(const Settings& s, float x) { return weight_of(s, x); }
-__device__ __noinline__ float edited_value(const Reader& r, int64_t id) { return value(r, id); }
+__device__ inline spec::Weight weight(const Settings& s, float x) { return weight_of(s, x); }
 
-template <int tokens>
-struct Tokens {
-  float x[tokens];
+struct alignas(16) Block {
+  float x[kTokens];
 };
 
 // The scan's findings of one row, and room for what is kept; in global memory.
@@ -32,148 +36,245 @@ struct Slot {
   uint64_t* kept_mass;
 };
 
-// In shared memory, once for a thread block.
-template <DType dtype>
-struct Row {
-  static constexpr int kTokens = kTokensOfLane<dtype>;
-  using Block = Tokens<kTokens>;
+// By score, then by id; the smaller comes first.
+struct Racer {
+  int64_t score = INT64_MAX;
+  int64_t id = INT64_MAX;
 
+  __device__ bool before(const Racer& other) const {
+    return score != other.score ? score < other.score : id < other.id;
+  }
+};
+
+struct ListedBlock {
+  int block;
+  float largest;
+};
+
+// What a look at the row found: of the tokens from each of two places in the order of tokens on, how many there are and
+// what mass they have; and the tokens between, gathered and sorted if there is room. The slot's kept_mass is that of
+// the tokens from `high` on and of the first `held` of those between.
+struct Window {
+  uint64_t low, high;
+  int64_t count_low, count_high;
+  uint64_t mass_low, mass_high;
+  int held;
+
+  __device__ bool is_gathered() const { return count_low - count_high <= kCandidates; }
+  __device__ bool has(uint64_t order) const { return low <= order && order < high && is_gathered(); }
+};
+
+// What a prefix must reach: so many tokens, or so much mass.
+struct Target {
+  bool is_mass;
+  uint64_t amount;
+
+  __device__ bool reached(int64_t count, uint64_t mass) const {
+    return is_mass ? mass >= amount : count >= static_cast<int64_t>(amount);
+  }
+};
+
+// A search for a target's key: the tokens from `low` on reach it, those from `high` on do not. It goes on in [at_low,
+// at_high).
+struct Search {
+  Target target;
+  uint64_t within;  // the last token of the prefix that is searched
+  uint32_t low, high;
+  int64_t count_low,
+      count_high;  // tokens from there on; at the low end perhaps an upper bound
+  uint32_t at_low, at_high;
+  int step;
+  uint64_t last;  // the result
+
+  __device__ bool has(uint32_t key) const { return low < key && key < high; }
+  __device__ bool is_small() const { return high - low <= 1 || count_low - count_high <= kCandidates; }
+};
+
+// What the filters leave.
+struct Cut {
+  bool is_filtered;
+  uint64_t last;  // the last kept token in the order of tokens
+  int64_t count;  // where filtered; its blocks in the slot's kept_mass
+  uint64_t mass;
+  uint64_t mass_all;
+};
+
+// Once for a thread block.
+template <DType dtype>
+struct RowData {
   const Job& job;
   int64_t index;
   Settings settings;
   Reader reader;
+  Source<dtype> source;
   Slot slot;
-  uint64_t* parts;  // of reductions, in shared memory
   int blocks;
-  bool in_place;  // whole blocks can be read 16 bytes at a time, and need no edit
 
   float max;
   bool is_fast;
   uint32_t top_bits;
   int64_t n_row;
 
-  __device__ Row(const Job& a_job, int64_t row, Slot a_slot, uint64_t* a_parts)
+  Cut cut;
+  Window window;
+  Search search;
+  uint64_t look_low, look_high;  // what is to be looked at
+  bool look_masses;
+  int listed, gathered;
+  int found;  // by one thread, for all
+  int64_t token;
+  uint64_t reductions[kWarps];
+  ListedBlock list[kListed];
+  union {
+    uint64_t order[kCandidates];
+    Racer racer[kCandidates / 2];
+  };
+
+  __device__ RowData(const Job& a_job, int64_t row, Slot a_slot)
       : job(a_job),
         index(row),
         settings(settings_of(a_job, row)),
         reader(reader_of(a_job, row)),
+        source(reader),
         slot(a_slot),
-        parts(a_parts),
-        blocks(static_cast<int>((a_job.vocab + spec::kBlock - 1) / spec::kBlock)),
-        in_place(!is_edited(reader) && reinterpret_cast<uintptr_t>(reader.logits) % 16 == 0) {}
+        blocks(static_cast<int>((a_job.vocab + spec::kBlock - 1) / spec::kBlock)) {}
+};
 
-  static __device__ Group<kTokens> group() { return {}; }
+template <DType dtype>
+__device__ inline RowData<dtype>& row_data() {
+  __shared__ alignas(16) char memory[sizeof(RowData<dtype>)];
+  return *reinterpret_cast<RowData<dtype>*>(memory);
+}
 
-  static __device__ int64_t first_id(int b) { return static_cast<int64_t>(b) * spec::kBlock + group().lane * kTokens; }
+// The row that the thread block is at. It is passed without being anything, so that no function keeps its address.
+template <DType dtype>
+struct Row {
+  __device__ RowData<dtype>* operator->() const { return &row_data<dtype>(); }
 
-  // This lane's tokens of block b; past the vocabulary there is nothing.
-  __device__ Block load(int b) const {
-    const int64_t id = first_id(b);
+  // By one thread.
+  static __device__ void set(const Job& job, int64_t index, Slot slot) {
+    new (&row_data<dtype>()) RowData<dtype>(job, index, slot);
+  }
+
+  // Knows the row's largest value from here on; by one thread.
+  static __device__ void set_max(float largest) {
+    const Row row;
+    row->max = largest;
+    row->is_fast = has_fast_weights(largest);
+    row->top_bits = spec::magic_bits(largest, row->settings.scale);
+    row->n_row = weight(row->settings, largest).n;
+  }
+
+  // This lane's tokens of block b, their ids by Vectors::id; past the vocabulary there is nothing.
+  static __device__ __forceinline__ Block load(int b) {
+    const Row row;
     Block t;
-    if (in_place && id + kTokens <= reader.vocab) {
-      if constexpr (dtype == DType::float32) {
-        const float4 v = __ldg(reinterpret_cast<const float4*>(static_cast<const float*>(reader.logits) + id));
-        t.x[0] = v.x;
-        t.x[1] = v.y;
-        t.x[2] = v.z;
-        t.x[3] = v.w;
-      } else {
-        const uint4 v = __ldg(reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(reader.logits) + id));
-        const uint32_t words[4] = {v.x, v.y, v.z, v.w};
-        for (int i = 0; i < kTokens; ++i) t.x[i] = widen(static_cast<uint16_t>(words[i / 2] >> (i % 2 * 16)));
-      }
+    if (row->source.has(b)) {
+      row->source.load(b).widen(t.x);
       return t;
     }
-    for (int i = 0; i < kTokens; ++i) t.x[i] = id + i < reader.vocab ? edited_value(reader, id + i) : -__builtin_inff();
+#pragma unroll
+    for (int i = 0; i < kTokens; ++i) t.x[i] = value_at(Vectors<dtype>::id(b, i));
     return t;
   }
 
-  static __device__ float widen(uint16_t h) {
-    if constexpr (dtype == DType::float16) return __half2float(__ushort_as_half(h));
-    return spec::widen_bfloat16(h);
+  static __device__ __noinline__ float value_at(int64_t id) {
+    const Row row;
+    return id < row->reader.vocab ? value(row->reader, id) : -__builtin_inff();
   }
 
-  // W of this lane's tokens in a block with this largest value (R3.1).
-  __device__ void weigh(const Block& t, float largest, uint32_t* w) const {
-    if (!settings.weights && spec::is_fast(largest, settings.scale)) {
-      const uint32_t top = spec::magic_bits(largest, settings.scale);
-      for (int i = 0; i < kTokens; ++i) w[i] = spec::fast_block_weight(spec::fast_weight(t.x[i], settings.scale), top);
-      return;
-    }
-    const int64_t n_b = weight(settings, largest).n;
-    for (int i = 0; i < kTokens; ++i) {
-      w[i] = 0;
-      if (t.x[i] == -__builtin_inff()) continue;
-      const spec::Weight own = weight(settings, t.x[i]);
-      w[i] = spec::block_weight(own.m, n_b - own.n);
-    }
+  // Whether weights have the fast form in a block, or row, with this largest value.
+  static __device__ bool has_fast_weights(float largest) {
+    const Row row;
+    return !row->settings.weights && spec::is_fast(largest, row->settings.scale);
   }
 
-  // Knows the row's largest value from here on.
-  __device__ void set_max(float largest) {
-    max = largest;
-    is_fast = !settings.weights && spec::is_fast(largest, settings.scale);
-    top_bits = spec::magic_bits(largest, settings.scale);
-    n_row = weight(settings, largest).n;
+  // W (R3.1) of a token in a block with this largest value, by the book.
+  static __device__ __noinline__ uint32_t slow_weight(float x, float largest) {
+    const Row row;
+    if (x == -__builtin_inff()) return 0;
+    const int64_t n_b = weight_of(row->settings, largest).n;
+    const spec::Weight own = weight_of(row->settings, x);
+    return spec::block_weight(own.m, n_b - own.n);
+  }
+
+  static __device__ __noinline__ uint32_t block_weight(float x, float largest) {
+    const Row row;
+    if (!has_fast_weights(largest)) return slow_weight(x, largest);
+    return hot_block_weight(x, row->settings.scale, spec::magic_bits(largest, row->settings.scale));
+  }
+
+  static __device__ void weigh(const float (&x)[kTokens], float largest, uint32_t (&w)[kTokens]) {
+    const Row row;
+    if (has_fast_weights(largest)) {
+      const uint32_t bits = spec::magic_bits(largest, row->settings.scale);
+#pragma unroll
+      for (int i = 0; i < kTokens; ++i) w[i] = hot_block_weight(x[i], row->settings.scale, bits);
+    } else {
+#pragma unroll
+      for (int i = 0; i < kTokens; ++i) w[i] = slow_weight(x[i], largest);
+    }
   }
 
   // n_row - n of a value that is a block's largest.
-  __device__ uint32_t below(float x) const {
-    if (is_fast) {
-      const uint32_t distance = top_bits - spec::magic_bits(x, settings.scale);
+  static __device__ uint32_t below(float x) {
+    const Row row;
+    if (row->is_fast) {
+      const uint32_t distance = row->top_bits - spec::magic_bits(x, row->settings.scale);
       return distance > kFar ? kFar : distance;
     }
-    const int64_t distance = n_row - weight(settings, x).n;
+    return slow_below(x);
+  }
+
+  static __device__ __noinline__ uint32_t slow_below(float x) {
+    const Row row;
+    const int64_t distance = row->n_row - weight_of(row->settings, x).n;
     return distance > kFar ? kFar : static_cast<uint32_t>(distance);
   }
 
-  __device__ float block_max(int b) const { return __ldcg(slot.block_max + b); }
-  __device__ uint64_t block_mass(int b) const {
-    return __ldcg(reinterpret_cast<const unsigned long long*>(slot.block_mass + b));
-  }
-
-  // body(b, largest, tokens) by the group of each block that has a token of at least this value.
-  template <class Body>
-  __device__ void for_blocks(float least, Body body) const {
-    for (int b = group().index; b < blocks; b += Group<kTokens>::kGroups) {
-      const float largest = block_max(b);
-      if (largest >= least) body(b, largest, load(b));
-    }
-  }
+  static __device__ float block_max(int b) { return __ldcg(Row()->slot.block_max + b); }
+  static __device__ uint64_t block_mass(int b) { return at(Row()->slot.block_mass, b); }
+  static __device__ uint64_t kept_mass(int b) { return at(Row()->slot.kept_mass, b); }
 
   template <class T, class Op>
-  __device__ T all(T part, Op op) const {
-    return reduce_all(part, op, parts);
+  static __device__ T all(T part, Op op) {
+    return reduce_all(part, op, Row()->reductions);
+  }
+
+  static __device__ uint64_t at(const uint64_t* p, int b) {
+    return __ldcg(reinterpret_cast<const unsigned long long*>(p) + b);
   }
 };
 
-// The largest value and the mass of blocks [first, last); whether this thread met a NaN.
-template <DType dtype>
-__device__ bool scan(const Row<dtype>& row, int first, int last) {
-  constexpr int kTokens = Row<dtype>::kTokens;
-  bool nan = false;
-  for (int b = first + row.group().index; b < last; b += Group<kTokens>::kGroups) {
-    const auto t = row.load(b);
-    float largest = t.x[0];
-    nan |= t.x[0] != t.x[0];
-    for (int i = 1; i < kTokens; ++i) {
-      largest = t.x[i] > largest ? t.x[i] : largest;
-      nan |= t.x[i] != t.x[i];
+// body(b, largest, x) by the group of each block that has a token of at least this value; other(b) by a thread for each
+// of the rest.
+template <DType dtype, class Body, class Other>
+__device__ void for_blocks(Row<dtype> row, float least, Body body, Other other) {
+  for (int from = 0; from < row->blocks; from += kListed) {
+    if (thread() == 0) row->listed = 0;
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < kListed; i += kThreads) {
+      const int b = from + i + thread();
+      if (b >= row->blocks) continue;
+      const float largest = row.block_max(b);
+      if (largest >= least)
+        row->list[atomicAdd(&row->listed, 1)] = {b, largest};
+      else
+        other(b);
     }
-    largest = row.group().reduce(largest, Max());
-    uint32_t w[kTokens];
-    uint64_t mass = 0;
-    if (largest > -__builtin_inff()) {
-      row.weigh(t, largest, w);
-      for (int i = 0; i < kTokens; ++i) mass += w[i];
+    __syncthreads();
+    for (int i = group(); i < row->listed; i += kGroups) {
+      const Block t = row.load(row->list[i].block);
+      body(row->list[i].block, row->list[i].largest, t.x);
     }
-    mass = row.group().reduce(mass, Add());
-    if (row.group().lane == 0) {
-      row.slot.block_max[b] = largest;
-      row.slot.block_mass[b] = mass;
-    }
+    __syncthreads();
   }
-  return nan;
+}
+
+template <DType dtype, class Body>
+__device__ void for_blocks(Row<dtype> row, float least, Body body) {
+  for_blocks(row, least, body, [](int) {});
 }
 
 }  // namespace onedraw::cuda

@@ -44,8 +44,8 @@ struct Noise {
 ONEDRAW_FN uint64_t random_bits(const Noise& noise, Level level, uint32_t sample, uint32_t id) {
   const Words r = philox(id >> 1, static_cast<uint32_t>(level) | sample << 8, noise.position, noise.stream,
                          static_cast<uint32_t>(noise.seed), static_cast<uint32_t>(noise.seed >> 32));
-  const int pair = static_cast<int>(id & 1) * 2;
-  return static_cast<uint64_t>(r.w[pair + 1]) << 32 | r.w[pair];
+  const bool odd = id & 1;
+  return static_cast<uint64_t>(odd ? r.w[3] : r.w[1]) << 32 | (odd ? r.w[2] : r.w[0]);
 }
 
 }  // namespace onedraw::spec

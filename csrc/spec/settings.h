@@ -10,6 +10,9 @@ ONEDRAW_FN bool is_temperature(float x) { return x == 0 || (x >= 1e-6f && x <= 1
 ONEDRAW_FN bool is_top_p(float x) { return x > 0 && x <= 1; }
 ONEDRAW_FN bool is_min_p(float x) { return x >= 0 && x <= 1; }
 
+// What a position and a stream are.
+ONEDRAW_FN bool is_word(int64_t x) { return x >= 0 && x <= 0xFFFFFFFFll; }
+
 struct Settings {
   bool greedy;
   float scale;

@@ -1,0 +1,31 @@
+// Sorting a few items in shared memory, by all threads.
+#pragma once
+
+#include "lanes.cuh"
+
+namespace onedraw::cuda {
+
+// items[0, count) into the order that comes_before(a, b) says, a total one. Bitonic: behind them, up to a power of two,
+// comes `padding`, which comes before none.
+template <class T, class ComesBefore>
+__device__ void sort(T* items, int count, T padding, ComesBefore comes_before) {
+  int size = 2;
+  while (size < count) size *= 2;
+  for (int i = count + thread(); i < size; i += kThreads) items[i] = padding;
+  for (int length = 2; length <= size; length *= 2) {
+    for (int distance = length / 2; distance > 0; distance /= 2) {
+      __syncthreads();
+      for (int i = thread(); i < size / 2; i += kThreads) {
+        const int a = 2 * i - (i & (distance - 1)), b = a + distance;
+        const T first = items[a], second = items[b];
+        if (comes_before(second, first) == ((a & length) == 0)) {
+          items[a] = second;
+          items[b] = first;
+        }
+      }
+    }
+  }
+  __syncthreads();
+}
+
+}  // namespace onedraw::cuda

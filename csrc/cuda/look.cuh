@@ -23,8 +23,8 @@ __device__ __noinline__ void sort_orders(Row<dtype> row, int count) {
   sort(row->order, count, uint64_t{0}, [](uint64_t a, uint64_t b) { return a > b; });
 }
 
-// The tokens of [low, high) into the window, what it says of those before, and kept_mass. Masses of the lower end only
-// on request.
+// The tokens from look_low on and before look_high, in the order of tokens, into the window; what it says of those
+// before; and kept_mass. Masses of the lower end only on request.
 template <DType dtype>
 __device__ __noinline__ void look_as_told(Row<dtype> row) {
   const Keeps from(row->look_low), above(row->look_high);
@@ -79,6 +79,7 @@ __device__ __noinline__ void look_as_told(Row<dtype> row) {
   if (row->window.is_gathered()) sort_orders(row, count_low - count_high);
 }
 
+// Where the next look goes. It stands in shared memory, so that no thread keeps it.
 template <DType dtype>
 __device__ void tell(Row<dtype> row, uint64_t low, uint64_t high, bool masses) {
   __syncthreads();
@@ -96,7 +97,7 @@ __device__ void look(Row<dtype> row, uint64_t low, uint64_t high, bool masses) {
   look_as_told(row);
 }
 
-// How many tokens have at least this value; above -inf.
+// How many tokens are in the prefix that ends with `last`.
 template <DType dtype>
 __device__ __noinline__ int64_t count_through(Row<dtype> row, uint64_t last) {
   const Keeps keeps(last);

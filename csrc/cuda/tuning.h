@@ -3,7 +3,7 @@
 // A row gets several thread blocks where there are fewer rows than `per_processor` thread blocks for each processor: as
 // many as fill the device, but none with less than `least_part` blocks of 64 tokens. From one row a processor on, a
 // row's own thread block keeps the device busy. Nobody has measured these numbers: per_processor is how many thread
-// blocks fit by registers and shared memory (cuda/budget.json); least_part makes a part at least 4,096 logits, 16 for
+// blocks fit by registers and shared memory (budget.json); least_part makes a part at least 4,096 logits, 16 for
 // each thread, so that its reading outweighs the two microseconds or so of an atomic and a barrier.
 //
 // The parts of a row meet by a counter, on sm_90 and later too. A cluster would give the last step shared memory in the
@@ -15,14 +15,13 @@
 namespace onedraw::cuda {
 
 struct Tuning {
-  int architecture;   // the compute capability as two digits: this row is for it
-                      // and those up to the next row's
+  int architecture;   // the compute capability as two digits, from which on this row holds
   int per_processor;  // thread blocks in flight
   int least_part;     // blocks of 64 tokens
 };
 
 constexpr Tuning kTuning[] = {
-    {75, 2, 64}, {80, 3, 64}, {86, 3, 64}, {89, 3, 64}, {90, 3, 64}, {100, 3, 64}, {120, 3, 64},
+    {75, 3, 64}, {80, 3, 64}, {86, 3, 64}, {89, 3, 64}, {90, 3, 64}, {100, 3, 64}, {120, 3, 64},
 };
 constexpr int kMostParts = 256;   // thread blocks a row
 constexpr int kMostSplit = 1024;  // rows in several parts: so many counters has a workspace

@@ -29,7 +29,7 @@ def environment(library: Path) -> dict[str, str]:
     script = f"import json, os; print(json.dumps({{n: os.environ[n] for n in {names}}}))"
     command = [str(RUNNER / "run"), str(library), sys.executable, "-c", script]
     cuobjdump = tool("cuobjdump", "nvidia-cuda-cuobjdump")
-    lines = output(command, **os.environ, CUOBJDUMP=cuobjdump).splitlines()
+    lines = output(command, **{**os.environ, "CUOBJDUMP": cuobjdump}).splitlines()
     found: dict[str, str] = json.loads(next(line for line in lines if line.startswith("{")))
     return found
 

@@ -75,7 +75,7 @@ def _device(name: str) -> torch.device:
         if place.type == "cuda":
             _core.cuda_device_count()
         torch.empty(1, device=place)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         why = str(error).splitlines()[0]
         raise CommandError(
             f"--device must be cpu or a CUDA device that works, got {name}: {why}", 2

@@ -14,7 +14,7 @@ import torch
 
 sys.path.append(str(Path(__file__).parent))
 
-from cuda_job import OF_WEIGHTS, Case, Prepared, on_cpu, on_cuda, unlike, workspace
+from cuda_job import OF_WEIGHTS, SHAPES, Case, Prepared, on_cpu, on_cuda, unlike, workspace
 
 
 def some(*shape: int) -> torch.Tensor:
@@ -55,9 +55,11 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("outputs", [tuple(SHAPES), ("token", "status")], ids=["all", "token"])
 @pytest.mark.parametrize("name", CASES)
-def test_a_call(device, name):
-    assert not unlike(on_cpu(CASES[name]), on_cuda(CASES[name], device))
+def test_a_call(device, name, outputs):
+    call = replace(CASES[name], outputs=outputs)
+    assert not unlike(on_cpu(call), on_cuda(call, device))
 
 
 @pytest.mark.parametrize("last", ["kept", "raw_logprob"])  # what a row's threads do at its end

@@ -151,3 +151,16 @@ def test_capture_needs_a_first_draw(cuda, monkeypatch):
         sampler(cuda(LOGITS))
         monkeypatch.setattr(devices, "capturing", lambda: True)
         sampler(cuda(LOGITS))
+
+
+def test_positions_end(cuda):
+    """The last position draws, and the one behind it is a status."""
+    last = onedraw.sample(LOGITS, **SETTINGS, position=2**32 - 1)
+    with cuda.here():
+        sampler = onedraw.Sampler(**SETTINGS, position=cuda(torch.full((4,), 2**32 - 1)))
+        assert torch.equal(sampler(cuda(LOGITS)).cpu(), last)
+        sampler.check()
+        sampler(cuda(LOGITS))
+        with pytest.raises(onedraw.BadRowError) as caught:
+            sampler.check()
+        assert caught.value.statuses == (3, 3, 3, 3)

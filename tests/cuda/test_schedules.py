@@ -35,6 +35,8 @@ def with_bad_rows(x: torch.Tensor) -> torch.Tensor:
 
 ALL = {"temperature": 0.8, "top_k": 400, "top_p": 0.9, "min_p": 0.01}
 TIED = some(2, 4500).round()
+FLAT = some(2, 9001) * 1e-3
+FILTERS = ({"top_p": 0.9}, {"top_k": 3000}, {"top_k": 5000, "top_p": 0.5})
 MIXED = {
     "temperature": torch.tensor([0.0, 1.0, 0.7, 1.0, 1.0]),
     "top_p": torch.tensor([1.0, 0.8, 1.0, 1.0, 0.9]),
@@ -44,6 +46,10 @@ CASES = {
     "every filter": case(some(1, 9001), ALL),
     "ties": case(TIED, ALL),
     "ties kept": case(TIED, ALL, ties_keep=True),
+    **{f"flat, {names}": case(FLAT, names) for names in FILTERS},
+    **{f"equal, {names}": case(FLAT * 0, names) for names in FILTERS},
+    **{f"wide, {names}": case(FLAT * 1e38, names) for names in FILTERS},
+    "cold": case(some(1, 4500), {"temperature": 1e-3, "top_p": 0.9}),
     "no filter": case(some(2, 4500), {}),
     "rows of all kinds in parts": case(with_bad_rows(some(5, 4500)), MIXED),
     "rows of all kinds": case(with_bad_rows(some(5, 130)), MIXED),

@@ -63,14 +63,18 @@ def loop_record(loop: MassLoop) -> Record:
 
 
 def hot(found: Sequence[Kernel], architecture: str, dtype: str) -> tuple[Kernel, MassLoop] | None:
-    """The kernel that scans logits of this type, with its loop; the leanest of several."""
+    """The kernel of these logits that draws tokens alone, which has the fewest registers, and its leanest loop."""
     choices = [
         (kernel, loop)
         for kernel in found
         if kernel.architecture == architecture and dtype_of(kernel.name) == dtype
         for loop in mass_loops_of(kernel)
     ]
-    return min(choices, key=lambda choice: choice[1].per_logit(), default=None)
+    return min(
+        choices,
+        key=lambda choice: (choice[0].statics.registers, choice[1].per_logit()),
+        default=None,
+    )
 
 
 def counted_for(reads: Sequence[Record], filters: str, dtype: str, vocab: int) -> Counted:

@@ -14,7 +14,7 @@ from benchmarks.budget.loops import LAST_CONSTANT, blocks_of, loops_of, mass_loo
 from benchmarks.budget.occupancy import Resources, blocks_per_multiprocessor, occupancy
 from benchmarks.budget.sass import CLASSES, PIPES, Function, by_class, by_pipe, parse
 from benchmarks.budget.write import report
-from benchmarks.gpu_budget import estimates, kernel_record, load
+from benchmarks.gpu_budget import estimates, hot, kernel_record, load
 
 HERE = Path(__file__).parent
 NAME = "_ZN7onedraw4cuda41_GLOBAL__N__3a49e177_9_kernel_cu_33507ec04drawILNS_5DTypeE2EEEvNS_3JobE"
@@ -296,6 +296,18 @@ def test_a_whole_report(function: Function) -> None:
     )
     assert text.count("| B200 | bfloat16 | 262,144 |") == 4  # a row in each table of times
     assert "<https://github.com/flashinfer-ai/flashinfer/pull/3461>" in text
+
+
+def test_times_are_those_of_the_kernel_that_draws_tokens_alone(function: Function) -> None:
+    kernels = [
+        Kernel("draw<float32, 1>", "90", Statics(registers=96), 256, function),
+        Kernel("draw<float32, 0>", "90", Statics(registers=80), 256, function),
+        Kernel("draw<float32, 0>", "100", Statics(registers=64), 256, function),
+    ]
+    chosen = hot(kernels, "90", "float32")
+    assert chosen is not None
+    assert chosen[0] is kernels[1]
+    assert hot(kernels, "90", "bfloat16") is None
 
 
 def test_the_report_says_first_that_nothing_was_measured() -> None:

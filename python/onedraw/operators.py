@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from . import ops
 from .errors import shown
 from .params import MIN_P, POSITION, SEED, STREAM, TEMPERATURE, TOP_K, TOP_P, Rule, merge, signed
 from .results import ALWAYS, DTYPES, OPTIONAL, by_request, draw_of, report_names
@@ -137,11 +138,7 @@ def settings(
 
 def check_traceable(state: Any, x: Tensor) -> None:
     """Refuse to trace a draw of a Sampler in this `State` from logits `x`."""
-    rows = x.shape[0] if x.dim() > 1 else 1
-    if state.requests is not None and state.requests != rows:
-        raise ValueError(
-            f"logits must have as many rows as this Sampler, {state.requests}, got {rows}"
-        )
+    state.check_rows(x)
     if state.seed is None and not state.greedy():
         raise ValueError(
             "seed must be given to a Sampler whose first draw is traced (torch.compile): one that is "
@@ -281,5 +278,5 @@ def step(
     given = given | {"rows": [*given["rows"][:-1], positions]}
     made = dict(zip(names, _ask(logits, given, names, top), strict=True))
     worst.copy_(torch.maximum(worst, by_request(made["status"])))
-    positions.add_(logits.shape[1] if logits.dim() > 2 else 1)
+    positions.add_(ops.steps_of(logits))
     return made

@@ -1,7 +1,6 @@
 """Tensors to one `_core.Job`: what a call reads and writes, matched with the shape of its logits.
 
-This is the layer at which a registered torch operator would stand beside the direct call:
-everything above it is plain Python on shapes, everything below reads memory.
+Everything above this layer is plain Python on shapes, everything below reads memory.
 """
 
 from __future__ import annotations

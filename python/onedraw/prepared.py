@@ -33,11 +33,15 @@ class OnHost:
     def __init__(self, job: _core.Job, x: Tensor) -> None:
         self.job, self.shape, self.device = job, x.shape, x.device
         self.steps = ops.steps_of(x)
+        self.token = ops.empty(x.shape[:-1], torch.int64, x)
+        self._watch(x)
+        job.output("status", self.status)
+
+    def _watch(self, x: Tensor) -> None:
+        """Make what the runs write their statuses to."""
         rows = x.shape[:-1]
-        self.token = ops.empty(rows, torch.int64, x)
         self.buffer = ops.StatusBuffer(rows.numel())
         self.status = self.buffer.tensor.view(rows)
-        job.output("status", self.status)
 
     def fits(self, x: Tensor) -> bool:
         """Whether `x` is such logits."""
@@ -71,17 +75,15 @@ class OnDevice(OnHost):
     """
 
     def __init__(self, job: _core.Job, x: Tensor) -> None:
-        self.job, self.shape, self.device = job, x.shape, x.device
-        self.steps = ops.steps_of(x)
-        rows = x.shape[:-1]
-        self.token = ops.empty(rows, torch.int64, x)
-        with torch.inference_mode(False):
-            self.status = torch.zeros(rows, dtype=torch.int32, device=x.device)
-            self.so_far = torch.zeros_like(self.status)
-        job.output("status", self.status)
+        super().__init__(job, x)
         job.output("worst", self.so_far)
         self.workspace = devices.new_workspace(x)
         self.stream = _core.cuda_stream(x)
+
+    def _watch(self, x: Tensor) -> None:
+        with torch.inference_mode(False):
+            self.status = torch.zeros(x.shape[:-1], dtype=torch.int32, device=x.device)
+            self.so_far = torch.zeros_like(self.status)
 
     def run(self, x: Tensor, position: PerRow) -> None:
         """Launch a draw at `position`, which it read and advances where steps are single."""
@@ -112,12 +114,7 @@ def prepared(
     x: Tensor, state: State, position: PerRow, fallback: str | None
 ) -> tuple[OnHost, PerRow]:
     """A job for logits like `x`, and the position as it reads it."""
-    requests = ops.requests_of(x)
-    if state.requests is not None and state.requests != requests:
-        raise ValueError(
-            f"logits must have as many rows as this Sampler, {state.requests}, got {requests}: "
-            "select(rows) keeps some of its rows, reset() begins anew"
-        )
+    state.check_rows(x)
     job = _core.Job()
     there = devices.on_cuda(x)
     if there:

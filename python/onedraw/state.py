@@ -94,6 +94,15 @@ class State:
         """Whether no row needs noise."""
         return not isinstance(self.temperature, Tensor) and self.temperature == 0
 
+    def check_rows(self, x: Tensor) -> None:
+        """Refuse logits `x` of another number of requests."""
+        requests = ops.requests_of(x)
+        if self.requests is not None and self.requests != requests:
+            raise ValueError(
+                f"logits must have as many rows as this Sampler, {self.requests}, got {requests}: "
+                "select(rows) keeps some of its rows, reset() begins anew"
+            )
+
     def select(self, rows: Tensor) -> State:
         """The settings of some rows [n], in that order."""
         chosen: dict[str, Any] = {"requests": rows.numel()}

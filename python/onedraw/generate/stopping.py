@@ -81,15 +81,15 @@ class Stopping:
         self.clock.add_(1)
         column = token.masked_fill(self.done, pad)
         if self.eos is not None:
-            self._mark(self._ended(column), EOS)
+            self._mark(self._ended(column), EOS, self.clock)
         if self.criteria is None:
-            self._mark(self.limits <= self.clock, LENGTH)
+            self._mark(self.limits <= self.clock, LENGTH, self.clock)
         return column
 
     def after_strings(self, tape: Tape) -> None:
         """Look for stop strings on the `tape`, and then at the limits."""
-        self._mark(self.criteria(tape.tokens[:, : tape.end], None), STOP_STRING)
-        self._mark(self.limits <= self.clock, LENGTH)
+        self._mark(self.criteria(tape.tokens[:, : tape.end], None), STOP_STRING, self.clock)
+        self._mark(self.limits <= self.clock, LENGTH, self.clock)
 
     def _ended(self, column: Tensor) -> Tensor:
         assert self.eos is not None
@@ -98,17 +98,14 @@ class Stopping:
     def _finish(self, hit: Tensor, reason: int) -> None:
         if not bool(hit.any()):
             return
-        new = hit & ~self.done
-        self.reason.masked_fill_(new, reason)
-        self.length.masked_fill_(new, self.steps)
-        self.done |= new
+        self._mark(hit, reason, self.steps)
         self.look()
 
-    def _mark(self, hit: Tensor, reason: int) -> None:
-        """`_finish`, unseen."""
+    def _mark(self, hit: Tensor, reason: int, steps: Tensor | int) -> None:
+        """Let the rows that are `hit` be finished after so many steps, unseen."""
         new = hit & ~self.done
         self.reason.masked_fill_(new, reason)
-        self.length.copy_(torch.where(new, self.clock, self.length))
+        self.length.copy_(torch.where(new, steps, self.length))
         self.done |= new
 
     def note(self, status: Tensor, rows: Tensor | None) -> None:

@@ -37,7 +37,8 @@ def cases() -> list[dict[str, Any]]:
         for name in FILTERS
     ]
     found += [
-        {"filters": name, "distribution": kind, "dtype": "float32", "vocab": 32_000, "rows": 1}
+        {"filters": name, "distribution": kind, "dtype": "float32", "vocab": vocab, "rows": 1}
+        for vocab in VOCABULARIES
         for kind in DISTRIBUTIONS
         if kind != "lm"
         for name in ("top-k 50", "top-p 0.9", "top-k 50 + top-p 0.9")

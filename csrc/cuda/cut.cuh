@@ -58,6 +58,7 @@ __device__ __noinline__ uint64_t select_mass(Row<dtype> row) {
     if (thread() == 0) {
       row->slot.kept_mass[p.block] = kept - p.weight;
       row->window.held -= 1;
+      row->cut.held = 0;
     }
     __syncthreads();
   }
@@ -81,21 +82,12 @@ __device__ uint64_t nth_of_block(Row<dtype> row, uint32_t key, int b, int n) {
   return spec::order(key, static_cast<uint32_t>(row->found));
 }
 
-// The last token that is needed of those with this key, which are too many to be gathered: after a look at them. They
-// are counted in each block, in the memory of its mass, which is not needed any more.
+// The last token that is needed of those with this key, which the last look has counted; and what is kept with it.
 template <DType dtype>
 __device__ __noinline__ uint64_t select_tie(Row<dtype> row) {
   const Target& target = row->search.target;
   const float value = spec::value_of_key(row->search.low);
-  const Keeps keeps(row->search.within);
-  const auto count_ties = [&](int b, float, const float (&x)[kTokens]) {
-    uint32_t n = 0;
-#pragma unroll
-    for (int i = 0; i < kTokens; ++i) n += x[i] == value && keeps(x[i], Vectors<dtype>::id(b, i));
-    n = reduce_group(n, Add());
-    if (lane() == 0) row->slot.block_mass[b] = n;
-  };
-  for_blocks(row, value, count_ties, [&](int b) { row->slot.block_mass[b] = 0; });
+  const auto ties = [&](int b) { return row.block_mass(b); };
   const auto gain = [&](int b, uint64_t n) {
     if (!target.is_mass || n == 0) return n;
     const float largest = row.block_max(b);
@@ -106,7 +98,7 @@ __device__ __noinline__ uint64_t select_tie(Row<dtype> row) {
   const int each = (row->blocks + kThreads - 1) / kThreads;
   const int from = min(row->blocks, thread() * each), end = min(row->blocks, from + each);
   uint64_t own = 0;
-  for (int b = from; b < end; ++b) own += gain(b, row.block_mass(b));
+  for (int b = from; b < end; ++b) own += gain(b, ties(b));
   uint64_t sum = scan_all(own, row->reductions).before;
   const uint64_t rest =
       target.amount - (target.is_mass ? row->window.mass_high : static_cast<uint64_t>(row->window.count_high));
@@ -116,18 +108,36 @@ __device__ __noinline__ uint64_t select_tie(Row<dtype> row) {
   if (sum < rest && sum + own >= rest) {
     int b = from;
     for (; b + 1 < end; ++b) {
-      const uint64_t here = gain(b, row.block_mass(b));
+      const uint64_t here = gain(b, ties(b));
       if (sum + here >= rest) break;
       sum += here;
     }
-    const uint64_t most = row.block_mass(b);
+    const uint64_t most = ties(b);
     uint64_t n = 1;
     while (n < most && sum + gain(b, n) < rest) ++n;
     row->list[0] = {b, static_cast<float>(n)};
   }
   __syncthreads();
   const ListedBlock at = row->list[0];
-  return nth_of_block(row, row->search.low, at.block, static_cast<int>(at.largest));
+  const bool all = row->settings.ties_keep;
+  int64_t count = 0;
+  for (int b = thread(); b < row->blocks; b += kThreads) {
+    const uint64_t n = all || b < at.block ? ties(b) : b == at.block ? static_cast<uint64_t>(at.largest) : 0;
+    if (n == 0) continue;
+    count += static_cast<int64_t>(n);
+    row->slot.kept_mass[b] = row.kept_mass(b) + n * row.block_weight(value, row.block_max(b));
+  }
+  count = row.all(count, Add());
+  const uint64_t mass = mass_of(row, row->slot.kept_mass);
+  const uint64_t last =
+      all ? order_through(row->search.low) : nth_of_block(row, row->search.low, at.block, static_cast<int>(at.largest));
+  if (thread() == 0) {
+    row->cut.count = row->window.count_high + count;
+    row->cut.mass = mass;
+    row->cut.held = last;
+  }
+  __syncthreads();
+  return last;
 }
 
 // After a look: what it says of the ends of the interval. Whether the cut is in what was looked at.
@@ -226,36 +236,38 @@ __device__ inline bool wants_masses(const Job& job, const Settings& s) {
   return !is_top_k(s, job.vocab) && (s.top_p < 1 || !(s.min_p > 0));
 }
 
-// The row's cut, whose blocks' masses then are in the slot.
+// The row's cut, whose blocks' masses then are in the slot. Settings are read where they are asked for, so that no
+// thread keeps them.
 template <DType dtype>
 __device__ void cut(Row<dtype> row, bool needs_mass) {
   const Settings& s = row->settings;
-  const bool by_k = is_top_k(s, row->reader.vocab), by_p = s.top_p < 1, by_min = s.min_p > 0;
-  const bool is_filtered = by_k || by_p || by_min;
+  const auto by_k = [&] { return is_top_k(s, row->reader.vocab); };
+  const auto by_p = [&] { return s.top_p < 1; };
+  const auto by_min = [&] { return s.min_p > 0; };
   uint64_t mass = 0;
-  if (wants_masses(row->job, s) && (needs_mass || by_p)) mass = mass_of(row, row->slot.block_mass);
+  if (wants_masses(row->job, s) && (needs_mass || by_p())) mass = mass_of(row, row->slot.block_mass);
   if (thread() == 0) {
-    row->cut = {is_filtered, spec::kKeepAll, 0, mass, mass};
+    row->cut = {by_k() || by_p() || by_min(), spec::kKeepAll, 0, mass, mass, 0};
     row->window = {};
   }
   __syncthreads();
   const auto with_ties = [&](uint64_t last) { return s.ties_keep ? order_through(spec::key_of_order(last)) : last; };
-  if (by_k) {
+  if (by_k()) {
     search_for(row, {false, static_cast<uint64_t>(s.top_k)}, spec::kKeepAll);
     const uint64_t last = with_ties(shortest_prefix(row));
     set_last(row, last);
-    if (by_p) hold(row);
+    if (by_p()) hold(row);
   }
-  if (by_p) {
+  if (by_p()) {
     search_for(row, {true, spec::top_p_target(s.top_p, row->cut.mass)}, row->cut.last);
     const bool in_window = row->window.has(row->cut.last) && row->window.mass_high < row->search.target.amount;
     set_last(row, with_ties(in_window ? select_mass(row) : shortest_prefix(row)));
   }
-  if (by_min) {
+  if (by_min()) {
     const uint64_t passes = cut_min_p(row);
     if (passes > row->cut.last) set_last(row, passes);
   }
-  if (is_filtered) hold(row);
+  if (row->cut.is_filtered) hold(row);
 }
 
 }  // namespace onedraw::cuda

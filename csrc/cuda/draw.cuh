@@ -136,12 +136,14 @@ __global__ void __launch_bounds__(kThreads, reports ? kResidentWithReports : kRe
     scan(row, static_cast<int>(int64_t{row->blocks} * part / parts),
          static_cast<int>(int64_t{row->blocks} * (part + 1) / parts), wants_masses(job, row->settings));
     if (parts > 1) {
-      __threadfence();
       __syncthreads();
-      if (thread() == 0) is_last = atomicAdd(workspace.arrived(slot), 1u) + 1 == static_cast<unsigned>(parts);
+      if (thread() == 0) {
+        __threadfence();  // what the whole thread block wrote before the barrier, before the arrival
+        is_last = atomicAdd(workspace.arrived(slot), 1u) + 1 == static_cast<unsigned>(parts);
+        __threadfence();  // the arrivals, before what the whole thread block reads behind the barrier
+      }
       __syncthreads();
       if (!is_last) return;  // a row's parts are of one wave: there is no further row
-      __threadfence();
       if (thread() == 0) *workspace.arrived(slot) = 0;
     }
     __syncthreads();

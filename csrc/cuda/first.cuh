@@ -63,10 +63,10 @@ __device__ __noinline__ int64_t score_of_blocks(Row<dtype> row, int wanted) {
 // The tokens behind `previous` with a score up to `limit`, as far as there is room in row->racer; returns how many.
 template <DType dtype, class Score>
 __device__ __noinline__ int gather_racers(Row<dtype> row, const Score score, int64_t previous, int64_t previous_id,
-                                          int64_t limit, float least) {
+                                          int64_t limit, uint64_t last) {
   __syncthreads();
   if (thread() == 0) row->gathered = 0;
-  for_blocks(row, least, [&](int b, float, const float (&x)[kTokens]) {
+  for_blocks(row, Keeps(last), [&](int b, float, const float (&x)[kTokens]) {
     if (static_cast<int64_t>(row.kept_mass(b)) > limit) return;
 #pragma unroll
     for (int i = 0; i < kTokens; ++i) {
@@ -80,11 +80,11 @@ __device__ __noinline__ int gather_racers(Row<dtype> row, const Score score, int
   return row->gathered;
 }
 
-// emit(i, id) for the first n tokens in the order of their scores (those of INT64_MAX are none), by one thread each;
-// returns how many there are. The best token of each block bounds the scores of the first ones; so each round takes two
-// looks, or a few more, and finds about a hundred tokens, at least one.
+// emit(i, id) for the first n tokens, of the prefix that ends with `last`, in the order of their scores (those of
+// INT64_MAX are none), by one thread each; returns how many there are. The best token of each block bounds the scores
+// of the first ones; so each round takes two looks, or a few more, and finds about a hundred tokens, at least one.
 template <DType dtype, class Score, class Emit>
-__device__ int64_t first_tokens(Row<dtype> row, int64_t n, float least, const Score score, Emit emit) {
+__device__ int64_t first_tokens(Row<dtype> row, int64_t n, uint64_t last, const Score score, Emit emit) {
   constexpr int kMost = 256;  // blocks: so that what they have better than the bound fits
   int64_t previous = INT64_MIN, previous_id = -1, done = 0;
   while (done < n) {
@@ -98,10 +98,11 @@ __device__ int64_t first_tokens(Row<dtype> row, int64_t n, float least, const Sc
       best = reduce_group(best, Min());
       if (lane() == 0) row->slot.kept_mass[b] = static_cast<uint64_t>(best);
     };
-    for_blocks(row, least, best_of_block, [&](int b) { row->slot.kept_mass[b] = static_cast<uint64_t>(INT64_MAX); });
+    for_blocks(row, Keeps(last), best_of_block,
+               [&](int b) { row->slot.kept_mass[b] = static_cast<uint64_t>(INT64_MAX); });
     int found = 0;
     for (int wanted = static_cast<int>(n - done < kMost ? n - done : kMost); wanted > 0; wanted /= 2) {
-      found = gather_racers(row, score, previous, previous_id, score_of_blocks(row, wanted), least);
+      found = gather_racers(row, score, previous, previous_id, score_of_blocks(row, wanted), last);
       if (found <= kCandidates / 2) break;
     }
     if (found == 0 || found > kCandidates / 2) break;  // the latter where a thousand scores are equal: never
@@ -123,7 +124,7 @@ __device__ __noinline__ bool draw_without_replacement(Row<dtype> row) {
     row->job.token[row->index * row->job.num_samples + i] = id;
     if (i == 0) row->token = id;
   };
-  return first_tokens(row, row->job.num_samples, value_of_order(row->cut.last), FlatScore<dtype>{row}, put_token) ==
+  return first_tokens(row, row->job.num_samples, row->cut.last, FlatScore<dtype>{row}, put_token) ==
          row->job.num_samples;
 }
 

@@ -7,21 +7,40 @@
 
 namespace onedraw::cuda {
 
-// The highest key in [low, high) that reaches(key), or `low`; after so many steps at most one near it that does.
-template <class Reaches>
-__device__ uint32_t highest_key(uint32_t low, uint32_t high, int steps, Reaches reaches) {
-  for (bool by_value = true; high - low > 1 && steps > 0; by_value = !by_value, --steps) {
-    const uint32_t middle = key_between(low, high, by_value);
-    (reaches(middle) ? low : high) = middle;
+// What is told of the row's mass in a sketch: less than 2^31.
+__device__ inline int sketch_shift(uint64_t mass) { return max(0, 33 - __clzll(static_cast<long long>(mass))); }
+
+template <DType dtype>
+__device__ __noinline__ Sketch made_sketch(Row<dtype> row, int b) {
+  const float largest = row.block_max(b);
+  uint64_t own = 0;
+  if (row->sketch_masses && largest > -__builtin_inff()) {
+    const bool is_held = row->cut.held == row->search.within;  // else it is all that the scan found
+    own = spec::aligned(is_held ? row.kept_mass(b) : row.block_mass(b), row.below(largest));
   }
-  return low;
+  return {largest, static_cast<uint32_t>(own >> sketch_shift(row->cut.mass))};
+}
+
+// Before a guess, which looks at the blocks often: their sketches, in shared memory if they have room there.
+template <DType dtype>
+__device__ void sketch_blocks(Row<dtype> row, bool masses) {
+  if (thread() == 0) row->sketch_masses = masses;
+  __syncthreads();
+  if (row->blocks > kCandidates) return;
+  for (int b = thread(); b < row->blocks; b += kThreads) row->sketch[b] = made_sketch(row, b);
+}
+
+// Of one of a thread's own blocks: thread(), and every kThreads-th from there on.
+template <DType dtype>
+__device__ Sketch sketch(Row<dtype> row, int b) {
+  return row->blocks > kCandidates ? made_sketch(row, b) : row->sketch[b];
 }
 
 // How many blocks have a token of at least this value.
 template <DType dtype>
 __device__ __noinline__ int count_blocks(Row<dtype> row, float least) {
   int n = 0;
-  for (int b = thread(); b < row->blocks; b += kThreads) n += row.block_max(b) >= least;
+  for (int b = thread(); b < row->blocks; b += kThreads) n += sketch(row, b).largest >= least;
   return row.all(n, Add());
 }
 
@@ -29,12 +48,22 @@ __device__ __noinline__ int count_blocks(Row<dtype> row, float least) {
 template <DType dtype>
 __device__ __noinline__ uint32_t key_of_blocks(Row<dtype> row, int64_t n) {
   const uint32_t lowest = spec::kKeyNegInf + 1;
-  if (n > row->blocks || count_blocks(row, kLowest) < n) return lowest;
-  uint32_t low = lowest, high = spec::key(row->max) + 1;
-  int64_t reach = row->blocks;
+  if (n > row->blocks) return lowest;
+  sketch_blocks(row, false);
+  uint32_t low = spec::key(row->max);
+  int reach = 0;
+  for (int b = thread(); b < row->blocks; b += kThreads) {
+    const uint32_t key = spec::key(sketch(row, b).largest);
+    reach += key >= lowest;
+    if (key >= lowest && key < low) low = key;
+  }
+  low = row.all(low, Min());
+  reach = row.all(reach, Add());
+  if (reach < n) return lowest;
+  uint32_t high = spec::key(row->max) + 1;
   for (bool by_value = true; high - low > 1 && reach > n + n / 4 + 8; by_value = !by_value) {
     const uint32_t middle = key_between(low, high, by_value);
-    const int64_t here = count_blocks(row, spec::value_of_key(middle));
+    const int here = count_blocks(row, spec::value_of_key(middle));
     if (here >= n) {
       low = middle;
       reach = here;
@@ -45,22 +74,22 @@ __device__ __noinline__ uint32_t key_of_blocks(Row<dtype> row, int64_t n) {
   return low;
 }
 
-// What the tokens of at least this key weigh, at the least: of each block that has one, its largest token, or all of it
-// less 63 tokens of that key.
+// What the tokens of at least this key weigh, at the least, as sketches have it: of each block that has one, its
+// largest token, or all of it less 63 tokens of that key.
 template <DType dtype>
-__device__ __noinline__ uint64_t least_mass(Row<dtype> row, uint32_t key) {
-  const bool is_all = row->search.within == spec::kKeepAll;  // else the blocks' masses are those that are kept
+__device__ __noinline__ uint32_t least_mass(Row<dtype> row, uint32_t key) {
   const float value = spec::value_of_key(key);
   const spec::Weight w = weight(row->settings, value);
-  const uint64_t others = (spec::kBlock - 1) * (spec::aligned(uint64_t{w.m} << 5, row->n_row - w.n) + 1);
-  uint64_t mass = 0;
+  const int shift = sketch_shift(row->cut.mass);
+  const uint64_t most = (spec::kBlock - 1) * (spec::aligned(uint64_t{w.m} << 5, row->n_row - w.n) + 1);
+  const uint32_t others = static_cast<uint32_t>(min(most >> shift, uint64_t{1} << 31)) + 1;
+  uint32_t mass = 0;
   for (int b = thread(); b < row->blocks; b += kThreads) {
-    const float largest = row.block_max(b);
-    if (!(largest >= value)) continue;
-    const uint32_t below = row.below(largest);
-    const uint64_t own = spec::aligned(is_all ? row.block_mass(b) : row.kept_mass(b), below);
-    const uint64_t first = spec::aligned(row.block_weight(largest, largest), below);
-    mass += own > others && own - others > first ? own - others : first;
+    const Sketch block = sketch(row, b);
+    if (!(block.largest >= value)) continue;
+    const uint64_t first = spec::aligned(row.block_weight(block.largest, block.largest), row.below(block.largest));
+    const uint32_t least = min(static_cast<uint32_t>(first >> shift), block.mass);
+    mass += max(least, block.mass > others ? block.mass - others : 0);
   }
   return row.all(mass, Add());
 }
@@ -70,13 +99,19 @@ template <DType dtype>
 __device__ __noinline__ uint32_t key_of_mass(Row<dtype> row) {
   constexpr float kReach = 30;  // octaves: what is further below the row's
                                 // largest token has little mass
-  const float low = row->max - kReach / row->settings.scale;
-  if (!(low < row->max) || !(low >= kLowest) || !(row->max <= -kLowest)) return 0;
-  const uint32_t lowest = spec::key(low);
-  const auto reaches = [&](uint32_t key) { return least_mass(row, key) >= row->search.target.amount; };
-  if (!reaches(lowest)) return 0;
-  const uint32_t key = highest_key(lowest, spec::key(row->max) + 1, 16, reaches);
-  return count_blocks(row, spec::value_of_key(key)) <= kCandidates / 2 ? key : 0;
+  constexpr int kSteps = 8;     // which leave an eighth of an octave
+  const float lowest = row->max - kReach / row->settings.scale;
+  if (!(lowest < row->max) || !(lowest >= kLowest) || !(row->max <= -kLowest)) return 0;
+  sketch_blocks(row, true);
+  const uint64_t target = (row->search.target.amount >> sketch_shift(row->cut.mass)) + 1;
+  const auto reaches = [&](uint32_t key) { return least_mass(row, key) >= target; };
+  uint32_t low = spec::key(lowest), high = spec::key(row->max) + 1;
+  if (!reaches(low)) return 0;
+  for (int i = 0; i < kSteps && high - low > 1; ++i) {
+    const uint32_t middle = key_between(low, high, true);
+    (reaches(middle) ? low : high) = middle;
+  }
+  return count_blocks(row, spec::value_of_key(low)) <= min(kCandidates, row->blocks) / 2 ? low : 0;
 }
 
 // The tokens of kGroups blocks, evenly spread, as far as they are in the prefix that ends with `within`, in row->order,

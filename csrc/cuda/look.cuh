@@ -6,25 +6,14 @@
 
 namespace onedraw::cuda {
 
-__device__ inline uint64_t order_through(uint32_t key) { return spec::order(key, 0xFFFFFFFFu); }
-__device__ inline float value_of_order(uint64_t order) { return spec::value_of_key(spec::key_of_order(order)); }
-
-// Whether a token is in the prefix that ends with `last`.
-struct Keeps {
-  float value;
-  int64_t last_id;
-
-  __device__ explicit Keeps(uint64_t last) : value(value_of_order(last)), last_id(spec::id_of_order(last)) {}
-  __device__ bool operator()(float x, int64_t id) const { return x > value || (x == value && id <= last_id); }
-};
-
 template <DType dtype>
 __device__ __noinline__ void sort_orders(Row<dtype> row, int count) {
   sort(row->order, count, uint64_t{0}, [](uint64_t a, uint64_t b) { return a > b; });
 }
 
 // The tokens from look_low on and before look_high, in the order of tokens, into the window; what it says of those
-// before; and kept_mass. Masses of the lower end only on request.
+// before; and kept_mass. Masses of the lower end only on request. Tokens of one key, which may be too many for the
+// window, are counted in each block, in the place of its mass.
 template <DType dtype>
 __device__ __noinline__ void look_as_told(Row<dtype> row) {
   const Keeps from(row->look_low), above(row->look_high);
@@ -63,18 +52,28 @@ __device__ __noinline__ void look_as_told(Row<dtype> row) {
     }
     const uint64_t all_low = weigh ? reduce_group(uint64_t{sum_low}, Add()) : 0;
     const uint64_t all_high = weigh ? reduce_group(uint64_t{sum_high}, Add()) : 0;
+    if (row->look_ties) {
+      const int ties = reduce_group(__popc(between), Add());
+      if (lane() == 0) row->slot.block_mass[b] = ties;
+    }
     if (lane() != 0) return;
     const uint32_t below = row.below(largest);
     mass_low += spec::aligned(all_low, below);
     mass_high += spec::aligned(all_high, below);
     row->slot.kept_mass[b] = all_high;
   };
-  for_blocks(row, from.value, body, [&](int b) { row->slot.kept_mass[b] = 0; });
+  for_blocks(row, from, body, [&](int b) {
+    row->slot.kept_mass[b] = 0;
+    if (row->look_ties) row->slot.block_mass[b] = 0;
+  });
   count_low = row.all(count_low, Add());
   count_high = row.all(count_high, Add());
   mass_low = row.all(mass_low, Add());
   mass_high = row.all(mass_high, Add());
-  if (thread() == 0) row->window = {row->look_low, row->look_high, count_low, count_high, mass_low, mass_high, 0};
+  if (thread() == 0) {
+    row->window = {row->look_low, row->look_high, count_low, count_high, mass_low, mass_high, 0};
+    row->cut.held = 0;
+  }
   __syncthreads();
   if (row->window.is_gathered()) sort_orders(row, count_low - count_high);
 }
@@ -87,6 +86,7 @@ __device__ void tell(Row<dtype> row, uint64_t low, uint64_t high, bool masses) {
     row->look_low = low;
     row->look_high = high;
     row->look_masses = masses;
+    row->look_ties = spec::key_of_order(high) - spec::key_of_order(low) == 1;
   }
   __syncthreads();
 }
@@ -102,7 +102,7 @@ template <DType dtype>
 __device__ __noinline__ int64_t count_through(Row<dtype> row, uint64_t last) {
   const Keeps keeps(last);
   int64_t n = 0;
-  for_blocks(row, keeps.value, [&](int b, float, const float (&x)[kTokens]) {
+  for_blocks(row, keeps, [&](int b, float, const float (&x)[kTokens]) {
 #pragma unroll
     for (int i = 0; i < kTokens; ++i) n += keeps(x[i], Vectors<dtype>::id(b, i));
   });
@@ -174,6 +174,7 @@ __device__ __noinline__ void hold_in_window(Row<dtype> row) {
     row->window.held = wanted;
     row->cut.count = row->window.count_high + wanted;
     row->cut.mass = mass;
+    row->cut.held = last;
   }
   __syncthreads();
 }
@@ -181,6 +182,7 @@ __device__ __noinline__ void hold_in_window(Row<dtype> row) {
 // The same for any token.
 template <DType dtype>
 __device__ void hold(Row<dtype> row) {
+  if (row->cut.held == row->cut.last) return;
   if (!row->window.has(row->cut.last)) look(row, row->cut.last, row->cut.last, true);
   hold_in_window(row);
 }

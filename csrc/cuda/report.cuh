@@ -28,7 +28,7 @@ __device__ __noinline__ void write_bad(const Job& job, int64_t row, Status statu
 template <DType dtype>
 __device__ __noinline__ int64_t first_token(Row<dtype> row) {
   int64_t first = INT64_MAX;
-  for_blocks(row, row->max, [&](int b, float, const float (&x)[kTokens]) {
+  for_blocks(row, Keeps(order_through(spec::key(row->max))), [&](int b, float, const float (&x)[kTokens]) {
 #pragma unroll
     for (int i = 0; i < kTokens; ++i)
       if (x[i] == row->max && Vectors<dtype>::id(b, i) < first) first = Vectors<dtype>::id(b, i);
@@ -55,7 +55,7 @@ template <DType dtype>
 __device__ __noinline__ float entropy(Row<dtype> row) {
   const Keeps keeps(row->cut.last);
   unsigned __int128 total = 0;
-  for_blocks(row, keeps.value, [&](int b, float largest, const float (&x)[kTokens]) {
+  for_blocks(row, keeps, [&](int b, float largest, const float (&x)[kTokens]) {
     const uint32_t below = row.below(largest);
     const uint64_t block_distance = grid_distance(row, largest);
     uint64_t mass = 0, sum = 0;
@@ -116,7 +116,7 @@ __device__ __noinline__ void write_top(Row<dtype> row) {
     for (int64_t i = thread(); i < written; i += kThreads)
       put_token(i, static_cast<int64_t>(spec::id_of_order(row->order[i])));
   } else {
-    written = first_tokens(row, job.num_top, kLowest, OrderScore(), put_token);
+    written = first_tokens(row, job.num_top, spec::kKeepAll, OrderScore(), put_token);
   }
   for (int64_t i = written + thread(); i < job.num_top; i += kThreads) put_top(i, job.bad_token, -__builtin_inff());
 }

@@ -46,6 +46,20 @@ struct Racer {
   }
 };
 
+__device__ inline uint64_t order_through(uint32_t key) { return spec::order(key, 0xFFFFFFFFu); }
+__device__ inline float value_of_order(uint64_t order) { return spec::value_of_key(spec::key_of_order(order)); }
+
+// Whether a token is in the prefix that ends with `last`.
+struct Keeps {
+  float value;
+  int64_t last_id;
+
+  __device__ explicit Keeps(uint64_t last) : value(value_of_order(last)), last_id(spec::id_of_order(last)) {}
+  __device__ bool operator()(float x, int64_t id) const { return x > value || (x == value && id <= last_id); }
+  // Whether a block with this largest value may have such tokens.
+  __device__ bool from_block(int b, float largest) const { return (*this)(largest, int64_t{b} * spec::kBlock); }
+};
+
 struct ListedBlock {
   int block;
   float largest;
@@ -62,6 +76,13 @@ struct Window {
 
   __device__ bool is_gathered() const { return count_low - count_high <= kCandidates; }
   __device__ bool has(uint64_t order) const { return low <= order && order < high && is_gathered(); }
+};
+
+// What a guess needs to know of a block: its largest value and, in a unit of which the row has less than 2^31, its
+// mass.
+struct Sketch {
+  float largest;
+  uint32_t mass;
 };
 
 // What a prefix must reach: so many tokens, or so much mass.
@@ -96,6 +117,7 @@ struct Cut {
   int64_t count;  // where filtered; its blocks in the slot's kept_mass
   uint64_t mass;
   uint64_t mass_all;
+  uint64_t held;  // where `count`, `mass` and kept_mass are those of the prefix that ends here
 };
 
 // Once for a thread block.
@@ -118,7 +140,7 @@ struct RowData {
   Window window;
   Search search;
   uint64_t look_low, look_high;  // what is to be looked at
-  bool look_masses;
+  bool look_masses, look_ties, sketch_masses;
   int listed, gathered;
   int found;  // by one thread, for all
   int64_t token;
@@ -127,6 +149,7 @@ struct RowData {
   union {
     uint64_t order[kCandidates];
     Racer racer[kCandidates / 2];
+    Sketch sketch[kCandidates];
   };
 
   __device__ RowData(const Job& a_job, int64_t row, Slot a_slot)
@@ -245,10 +268,10 @@ struct Row {
   }
 };
 
-// body(b, largest, x) by the group of each block that has a token of at least this value; other(b) by a thread for each
-// of the rest.
+// body(b, largest, x) by the group of each block that may have a token that is kept; other(b) by a thread for each of
+// the rest.
 template <DType dtype, class Body, class Other>
-__device__ void for_blocks(Row<dtype> row, float least, Body body, Other other) {
+__device__ void for_blocks(Row<dtype> row, const Keeps keeps, Body body, Other other) {
   for (int from = 0; from < row->blocks; from += kListed) {
     if (thread() == 0) row->listed = 0;
     __syncthreads();
@@ -257,7 +280,7 @@ __device__ void for_blocks(Row<dtype> row, float least, Body body, Other other) 
       const int b = from + i + thread();
       if (b >= row->blocks) continue;
       const float largest = row.block_max(b);
-      if (largest >= least)
+      if (keeps.from_block(b, largest))
         row->list[atomicAdd(&row->listed, 1)] = {b, largest};
       else
         other(b);
@@ -272,8 +295,8 @@ __device__ void for_blocks(Row<dtype> row, float least, Body body, Other other) 
 }
 
 template <DType dtype, class Body>
-__device__ void for_blocks(Row<dtype> row, float least, Body body) {
-  for_blocks(row, least, body, [](int) {});
+__device__ void for_blocks(Row<dtype> row, const Keeps keeps, Body body) {
+  for_blocks(row, keeps, body, [](int) {});
 }
 
 }  // namespace onedraw::cuda

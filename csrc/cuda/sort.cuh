@@ -5,10 +5,19 @@
 
 namespace onedraw::cuda {
 
-// items[0, count) into the order that comes_before(a, b) says, a total one. Bitonic: behind them, up to a power of two,
-// comes `padding`, which comes before none.
+// items[0, count) into the order that comes_before(a, b) says, a total one: a few by counting how many come before
+// each; more by a bitonic network, with `padding`, which comes before none, behind them up to a power of two.
 template <class T, class ComesBefore>
 __device__ void sort(T* items, int count, T padding, ComesBefore comes_before) {
+  if (count <= kThreads) {
+    const T own = thread() < count ? items[thread()] : padding;
+    int before = 0;
+    for (int i = 0; i < count; ++i) before += comes_before(items[i], own);
+    __syncthreads();
+    if (thread() < count) items[before] = own;
+    __syncthreads();
+    return;
+  }
   int size = 2;
   while (size < count) size *= 2;
   for (int i = count + thread(); i < size; i += kThreads) items[i] = padding;

@@ -37,7 +37,7 @@ def on_cuda(cuda, monkeypatch):
     return run
 
 
-def capture(step):
+def capture(step, device):
     from transformers import masking_utils
 
     with pytest.MonkeyPatch.context() as patch:

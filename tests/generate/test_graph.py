@@ -1,14 +1,20 @@
 """A step as a graph: on a stand-in that runs recorded operators again, where nothing on the host can change between."""
 
+from contextlib import contextmanager
+from functools import partial
+
 import pytest
 import replaying
 import torch
 from toys import tiny
 
 import onedraw
-from onedraw.generate import generate, graph, settings
+from onedraw.generate import cache, generate, graph, settings
+
+transformers = pytest.importorskip("transformers")
 
 PROMPTS = torch.randint(1, 40, (6, 5), generator=torch.Generator().manual_seed(3))
+RAGGED = [[3, 1, 4, 1, 5, 9], [2, 6], [5, 3, 5, 8]]
 OPTIONS = {"max_new_tokens": 24, "seed": 4, "temperature": 1.5, "eos_token_id": [7, 11]}
 
 
@@ -24,7 +30,7 @@ def captures(monkeypatch, as_on_a_device):
 
     taken = []
 
-    def capture(step):
+    def capture(step, device):
         from transformers import masking_utils
 
         with pytest.MonkeyPatch.context() as patch:
@@ -70,7 +76,21 @@ def test_the_text_is_that_of_single_steps(model, request, options):
 
 
 def test_prompts_of_several_lengths(model, request):
-    prompts = [[3, 1, 4, 1, 5, 9], [2, 6], [5, 3, 5, 8]]
+    expected, got = both(model, request, RAGGED, **OPTIONS)
+    assert torch.equal(got, expected)
+
+
+MIXED = {"head_dim": 8, "layer_types": ["sliding_attention", "full_attention"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"), [("mistral", {}), ("gemma3", MIXED)], ids=["mistral", "gemma3"]
+)
+@pytest.mark.parametrize("window", [4, 12, 40])
+@pytest.mark.parametrize("prompts", [PROMPTS, RAGGED], ids=["even", "ragged"])
+def test_a_sliding_window(kind, more, window, prompts, request):
+    """Full before the capture, after it, and never."""
+    model = tiny(kind, sliding_window=window, **more)
     expected, got = both(model, request, prompts, **OPTIONS)
     assert torch.equal(got, expected)
 
@@ -143,8 +163,60 @@ def test_mistakes(model, toy):
         generate(model, PROMPTS, cuda_graph=1)
     with pytest.raises(ValueError, match="left out where context_length is given, got 9"):
         settings.check_cuda_graph(True, True, torch.device("cuda"), 9)
+
+
+def plain(base):
+    """A class that transformers does not say of that it can be captured."""
+    return type(base.__name__, (base,), {"_can_compile_fullgraph": False})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda model: setattr(model, "__class__", plain(type(model))), "does not say of it"),
+        (lambda model: setattr(model.config, "_attn_implementation", "flex_attention"), "the mask"),
+        (lambda model: setattr(model.model.rotary_emb, "rope_type", "dynamic"), "its positions"),
+        (lambda model: model.lm_head.to("meta"), "on several devices"),
+    ],
+)
+def test_a_model_whose_steps_cannot_be_captured_is_refused(spoil, why):
+    model = tiny("llama")
     graph.check_static(model)
-    model._can_compile_fullgraph = False
-    with pytest.raises(ValueError, match="cuda_graph must be left out for a"):
+    spoil(model)
+    with pytest.raises(ValueError, match=f"cuda_graph must be left out for this Llama.*{why}"):
         graph.check_static(model)
-    del model._can_compile_fullgraph
+
+
+def test_a_cache_of_other_layers_is_refused():
+    config = transformers.Qwen3NextConfig()
+    with pytest.raises(ValueError, match=r"cuda_graph must be left out .* LinearAttentionLayer"):
+        cache.static_cache(config, 30)
+
+
+def test_a_capture_is_on_the_device_of_the_model(monkeypatch):
+    """A spy in the place of torch.cuda, which is on cuda:0."""
+    seen = []
+
+    @contextmanager
+    def entered(name, *given, **named):
+        seen.append((name, *given, *named.values()))
+        yield
+
+    class Graph:
+        def replay(self):
+            seen.append("replay")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device=None: f"a stream of {device}")
+    for name in ("device", "stream", "graph"):
+        monkeypatch.setattr(torch.cuda, name, partial(entered, name))
+    replay = graph.capture(lambda: seen.append("step"), torch.device("cuda:1"))
+    assert seen.pop() == "step"
+    names = [name for name, *_ in seen]
+    given = dict(zip(names, (rest for _, *rest in seen), strict=True))
+    assert given["device"] == [torch.device("cuda:1")]
+    assert given["stream"] == ["a stream of cuda:1"]
+    assert given["graph"][1:] == ["a stream of cuda:1"]
+    assert names.index("graph") == 2, "torch.cuda.graph waits for the device that is current"
+    replay()
+    assert seen.pop() == "replay"

@@ -134,7 +134,7 @@ def test_a_network_in_a_graph(details, monkeypatch):
         return StaticDecoder(model, tape, prompts, torch.full((ROWS,), NEW), 1)
 
     captured = []
-    monkeypatch.setattr(graph, "capture", lambda step: captured.append(step) or step)
+    monkeypatch.setattr(graph, "capture", lambda step, device: captured.append(step) or step)
     assert steps_run(decode, details=details, graphed=True, temperature=0.8, top_k=5) == 12
     assert len(captured) == 1
 

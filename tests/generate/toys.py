@@ -37,7 +37,11 @@ def tiny(kind, **more):
             n_embd=32, n_layer=2, n_head=4, n_positions=64, **sizes | more
         )
     else:
-        name = {"llama": "LlamaConfig", "mistral": "MistralConfig"}[kind]
+        name = {
+            "llama": "LlamaConfig",
+            "mistral": "MistralConfig",
+            "gemma3": "Gemma3TextConfig",
+        }[kind]
         sizes |= {
             "hidden_size": 32,
             "intermediate_size": 48,

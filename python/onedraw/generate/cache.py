@@ -1,13 +1,20 @@
-"""A key-value cache whose memory grows by doubling, where transformers' own copies all of it each token."""
+"""Key-value caches: one that grows by doubling, where transformers' own copies all of it each token; a fixed one."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from torch import Tensor
-from transformers.cache_utils import CacheLayerMixin, DynamicCache, DynamicLayer
+from transformers.cache_utils import (
+    CacheLayerMixin,
+    DynamicCache,
+    DynamicLayer,
+    StaticCache,
+    StaticLayer,
+    StaticSlidingWindowLayer,
+)
 
-__all__ = ["GrowingLayer", "attends", "new_cache"]
+__all__ = ["GrowingLayer", "attends", "new_cache", "static_cache"]
 
 SPARE = 64  # tokens of room at first: a prompt that ends soon wastes little
 
@@ -100,3 +107,21 @@ def new_cache(config: Any, longest: int) -> DynamicCache:
 def attends(cache: DynamicCache) -> bool:
     """Whether any layer looks back at tokens: a purely recurrent model takes no mask after the prompt."""
     return not cache.layers or any(isinstance(layer, CacheLayerMixin) for layer in cache.layers)
+
+
+def static_cache(config: Any, longest: int) -> StaticCache:
+    """Transformers' cache of a fixed size for a model with `config`: a step is the same launches each time.
+
+    Its layers with a sliding window count their tokens on the host, which a graph would repeat as they
+    were. In their place stand plain ones, with room for all tokens: the model makes its mask for the length
+    of the layer, and the mask has the window.
+    """
+    cache = StaticCache(config=config, max_cache_len=longest)
+    for layer in cache.layers:
+        if type(layer) not in (StaticLayer, StaticSlidingWindowLayer):
+            raise ValueError(
+                "cuda_graph must be left out for a model whose layers keep more than keys and values, got a "
+                f"cache with a {type(layer).__name__}"
+            )
+    cache.layers = [StaticLayer(max_cache_len=longest) for _ in cache.layers]
+    return cache

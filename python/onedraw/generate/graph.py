@@ -24,10 +24,21 @@ __all__ = ["GraphedSteps", "StaticDecoder", "capture"]
 WARM = 3  # steps before the capture, in which libraries allocate what they keep
 
 
-def capture(step: Callable[[], None]) -> Callable[[], None]:
-    """`step` as a graph on the current stream, and how to launch it. It is not run."""
+def capture(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
+    """What `step` gives `device` to do, as a graph, and how to launch that on the current stream there.
+
+    `step` is recorded on a stream of its own, and not run. Before it torch waits for the device, and gives
+    back the memory that its allocators keep for later.
+    """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    # torch's own capture stream is on the device that was current at the first capture of all; and it
+    # stays the current stream after a capture that has failed.
+    with (
+        torch.cuda.device(device),
+        torch.cuda.stream(stream),
+        torch.cuda.graph(graph, stream=stream),
+    ):
         step()
     return graph.replay
 
@@ -43,6 +54,9 @@ class StaticDecoder(HuggingFaceDecoder):
     ) -> None:
         super().__init__(model, tape, prompts, limits, samples, None)
         check_static(model)
+        from .cache import static_cache
+
+        self.cache = static_cache(model.config, tape.tokens.shape[1])
         device = tape.tokens.device
         lengths = prompts.lengths.to(device).repeat_interleave(samples).unsqueeze(1)
         ends = lengths + limits.to(device).repeat_interleave(samples).unsqueeze(1)
@@ -54,10 +68,7 @@ class StaticDecoder(HuggingFaceDecoder):
 
     def prefill(self) -> Tensor:
         """[R, V]: the logits after the prompts."""
-        from transformers import StaticCache
-
         tape = self.tape
-        self.cache = StaticCache(config=self.model.config, max_cache_len=tape.tokens.shape[1])
         positions = (self.seen[:, : tape.start].cumsum(1) - 1).clamp_(min=0)
         columns = torch.arange(tape.start, device=tape.tokens.device)
         return self._run(tape.tokens[:, : tape.start], positions, columns)
@@ -108,7 +119,7 @@ class GraphedSteps:
     def run(self) -> None:
         """Draw one more token a row."""
         if self.replay is None and self.warm == 0:
-            self.replay = capture(self._step)
+            self.replay = capture(self._step, self.tape.tokens.device)
         if self.replay is None:
             self.warm -= 1
             self._step()

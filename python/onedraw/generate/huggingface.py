@@ -17,6 +17,9 @@ __all__ = ["HuggingFaceDecoder", "check_prompts", "check_static", "context_of", 
 # What `forward` calls the cache: the first from transformers 5.24 on, the second before.
 CACHE_NAMES = ("cache", "past_key_values")
 
+# The implementations of attention whose mask is made without a look at it.
+CAPTURABLE = ("sdpa", "eager")
+
 
 def is_huggingface(model: Any) -> bool:
     """Whether `model` is a language model of transformers (which need not be installed)."""
@@ -62,13 +65,20 @@ def check_prompts(model: Any, prompts: Prompts, pad: int) -> None:
 
 
 def check_static(model: Any) -> None:
-    """Refuse a model whose steps with a static cache are not all alike, as its class says."""
+    """Refuse a model whose steps with a static cache are not all alike, or look at values."""
     base = getattr(model, "_orig_mod", model)
+    attention = getattr(text_config(model), "_attn_implementation", None)
+    why = None
     if not getattr(base, "_can_compile_fullgraph", False):
-        raise ValueError(
-            f"cuda_graph must be left out for a {type(base).__name__}: transformers does not say of it that "
-            "its steps with a static cache can be captured"
-        )
+        why = "transformers does not say of it that its steps with a static cache can be captured"
+    elif attention not in CAPTURABLE:
+        why = f"with attn_implementation={attention!r} each step looks at the mask; it can be any of {CAPTURABLE}"
+    elif any("dynamic" in str(getattr(part, "rope_type", "")) for part in base.modules()):
+        why = "with a dynamic rope_type each step looks at its positions"
+    elif len({weight.device for weight in base.parameters()}) > 1:
+        why = "it is on several devices"
+    if why:
+        raise ValueError(f"cuda_graph must be left out for this {type(base).__name__}: {why}")
 
 
 class HuggingFaceDecoder:

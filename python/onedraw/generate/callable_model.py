@@ -42,8 +42,9 @@ class CallableDecoder:
 
     def prefill(self) -> Tensor:
         """[R, V]: the logits after the prompts."""
-        first = torch.arange(0, self.tape.tokens.shape[0], self.samples)
-        logits = self._call(first.to(self.tape.tokens.device) if self.samples > 1 else None)
+        rows, device = self.tape.tokens.shape[0], self.tape.tokens.device
+        first = torch.arange(0, rows, self.samples, device=device)
+        logits = self._call(first if self.samples > 1 else None)
         return logits.repeat_interleave(self.samples, 0) if self.samples > 1 else logits
 
     def step(self, token: Tensor) -> Tensor:

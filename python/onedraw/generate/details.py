@@ -151,7 +151,7 @@ class Recorder:
     def finish(self, lengths: Tensor, pad: int) -> Draw:
         """The records of rows with `lengths` [R] tokens, blank behind them."""
         width = int(lengths.max()) if lengths.numel() else 0
-        behind = torch.arange(width) >= lengths.cpu().unsqueeze(1)
+        behind = torch.arange(width, device="cpu") >= lengths.cpu().unsqueeze(1)
         result: dict[str, Tensor | None] = dict.fromkeys(Draw._fields)
         for name, buffer in self.fields.items():
             field = buffer[:, :width].clone()

@@ -67,7 +67,7 @@ class Loop:
         self.eos, self.allowed = eos, allowed
         self.unfinished: Tensor | None = None  # `allowed` without the end tokens
         self.rows: Tensor | None = None  # int64 [r] of the rows in the batch; None: all
-        self.present = torch.arange(tape.tokens.shape[0])  # the same on the host
+        self.present = torch.arange(tape.tokens.shape[0], device="cpu")  # the same on the host
         self.seconds = self.sampling_seconds = 0.0
         self.look_every = look_every
         self.graphed = graphed

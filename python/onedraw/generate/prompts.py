@@ -60,9 +60,9 @@ def read_prompts(input_ids: Any, attention_mask: Any, pad: int) -> Prompts:
     if tokens.numel() and int(tokens.min()) < 0:
         raise ValueError(f"input_ids must be token ids >= 0, got {int(tokens.min())}")
     mask = None if attention_mask is None else _read_mask(attention_mask, tokens)
-    whole = torch.full((tokens.shape[0],), tokens.shape[1], dtype=torch.int64)
+    whole = torch.full(tokens.shape[:1], tokens.shape[1], dtype=torch.int64, device=tokens.device)
     lengths = whole if mask is None else mask.sum(dim=1)
-    return Prompts(tokens, mask, lengths.to(tokens.device))
+    return Prompts(tokens, mask, lengths)
 
 
 def _from_lists(rows: Sequence[Any], pad: int) -> tuple[Tensor, Tensor | None]:
@@ -80,17 +80,21 @@ def _from_lists(rows: Sequence[Any], pad: int) -> tuple[Tensor, Tensor | None]:
             )
         lists.append([int(number(TOKEN, v, f"[{index}][{at}]")) for at, v in enumerate(values)])
     width = max(map(len, lists), default=0)
-    tokens = torch.tensor([[pad] * (width - len(ids)) + ids for ids in lists], dtype=torch.int64)
+    padded = [[pad] * (width - len(ids)) + ids for ids in lists]
+    tokens = torch.tensor(padded, dtype=torch.int64, device="cpu")
     tokens = tokens.view(len(lists), width)
     if all(len(ids) == width for ids in lists):
         return tokens, None
-    mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in lists])
+    ones = [[0] * (width - len(ids)) + [1] * len(ids) for ids in lists]
+    mask = torch.tensor(ones, device="cpu")
     return tokens, mask
 
 
 def _read_mask(attention_mask: Any, tokens: Tensor) -> Tensor | None:
     """The mask as int64 [B, T], or None where it masks nothing."""
-    given = torch.tensor(attention_mask) if isinstance(attention_mask, list) else attention_mask
+    given = attention_mask
+    if isinstance(given, list):
+        given = torch.tensor(given, device="cpu")
     mask = plain(given, "attention_mask").detach()
     if mask.dtype not in MASKS:
         raise TypeError(f"attention_mask must be of 0 and 1, got {shown(mask)}")

@@ -92,10 +92,10 @@ def row_sampler(
     ties_keep(given.ties)
     stream = _of_requests(STREAM, 0 if given.stream is None else given.stream, requests)
     check_range("stream", largest(stream), samples, "sample")
-    streams = torch.arange(samples) + (
+    streams = torch.arange(samples, device="cpu") + (
         stream.unsqueeze(1)
         if isinstance(stream, Tensor)
-        else torch.full((requests, 1), int(stream))
+        else torch.full((requests, 1), int(stream), device="cpu")
     )
     allowed = spread_mask(allowed, requests, samples)
     logit_bias = spread_bias(logit_bias, requests, samples)

@@ -63,7 +63,8 @@ def new_tokens(value: Any, checkpoint: dict[str, Any], prompts: Tensor) -> Lengt
                 f"max_new_tokens must have one value a request, {requests}, got {checked.shape[0]}"
             )
         return Lengths(checked, given)
-    return Lengths(torch.full((requests,), int(checked), dtype=torch.int64), given)
+    most = torch.full((requests,), int(checked), dtype=torch.int64, device="cpu")
+    return Lengths(most, given)
 
 
 def bound(lengths: Lengths, prompts: Tensor, context: int) -> Tensor:

@@ -139,7 +139,7 @@ def stop_strings_criteria(strings: list[str], tokenizer: Any) -> Any:
 
 def without(allowed: Any, tokens: tuple[int, ...], vocab: int) -> Tensor:
     """`allowed` (bool or int32 bitmask, [C] or [R, C]; None: all) less `tokens`, as a copy."""
-    every = torch.ones(vocab, dtype=torch.bool)
+    every = torch.ones(vocab, dtype=torch.bool, device="cpu")
     mask = every if allowed is None else plain(allowed, "allowed").clone()
     width = 32 * mask.shape[-1] if mask.dtype is torch.int32 else mask.shape[-1]
     ids = [token for token in tokens if token < min(vocab, width)]

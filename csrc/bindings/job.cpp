@@ -288,6 +288,7 @@ void PyJob::run(py::object logits) const {
   const Tensor t = tensor_of(logits, "logits");
   require(on_cpu(t), "logits are not on the CPU");
   const Job j = job_of(t);
+  require(!j.worst, "worst is an output on a device alone");
   if (j.batch * j.steps == 0) return;
   check_parameters(j);
   require_idle();
@@ -309,6 +310,11 @@ void PyJob::run_cuda(py::object logits, py::object workspace, uintptr_t stream, 
   const int64_t rows = j.batch * j.steps;
   if (rows == 0) return;
   if (advance) require(j.position.data && j.steps == 1, "only a vector of positions can advance, one a row");
+  if (j.weights) {
+    const auto is_off = [](const auto& parameter, double off) { return !parameter.data && parameter.at(0) == off; };
+    require(is_off(j.temperature, 1), "weights have no temperature");
+    require(is_off(j.top_k, 0) && is_off(j.top_p, 1) && is_off(j.min_p, 0), "weights have no top_k, top_p or min_p");
+  }
   const int device = in_host_memory ? 0 : t.device.device_id;
   require_idle();
   cuda::Shape shape;
@@ -317,7 +323,13 @@ void PyJob::run_cuda(py::object logits, py::object workspace, uintptr_t stream, 
     require(space.contiguous() && space.is(kDLUInt, 8) && space.device.device_type == t.device.device_type &&
                 space.device.device_id == t.device.device_id && space.size() >= cuda::workspace_bytes(j.vocab, shape),
             "the workspace is too small, or not on the device of the logits");
-    error = cuda::run(j, device, reinterpret_cast<void*>(stream), shape, space.data, advance);
+    require(reinterpret_cast<uintptr_t>(space.data) % cuda::kAlignment == 0, "the workspace is not aligned to 16 bytes");
+    running_ = true;
+    {
+      py::gil_scoped_release release;  // a launch waits where too many are under way
+      error = cuda::run(j, device, reinterpret_cast<void*>(stream), shape, space.data, advance);
+    }
+    running_ = false;
   }
   if (!error.empty()) throw std::runtime_error(error);
 }

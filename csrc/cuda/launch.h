@@ -1,6 +1,7 @@
 // The CUDA side as the binding sees it: plain C++, without CUDA's headers.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,7 @@ void force_parts(int parts);
 
 // Memory that a launch works in, on its device: zero when new, and left so that the next launch finds it ready.
 int64_t workspace_bytes(int64_t vocab, Shape shape);
+constexpr uintptr_t kAlignment = 16;  // of its address
 
 // An empty string, or what is wrong and with which call.
 std::string device_count(int& count);

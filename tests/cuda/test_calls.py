@@ -130,6 +130,20 @@ def test_bad_and_greedy_rows_advance_too(device):
     assert position.tolist() == [5, 10, 101, 1]
 
 
+def test_the_worst_status_stays(device):
+    x = some(4, 5000)
+    x[1, 7] = float("nan")
+    x[2] = float("-inf")
+    call = Case(x, {"seed": 3, "position": 5})
+    prepared = Prepared(call, device)
+    worst = torch.tensor([0, 0, 1, 3], dtype=torch.int32, device=device)
+    prepared.job.output("worst", worst)
+    for _ in range(2):
+        prepared.job.run_cuda(prepared.logits, workspace(call, device))
+        assert prepared.answer()["status"].tolist() == [0, 1, 2, 0]
+        assert worst.tolist() == [0, 1, 2, 3]
+
+
 def test_without_advance_positions_stay(device):
     position = torch.tensor([4, 9])
     call = Case(some(2, 5000), {"seed": 1, "position": position})

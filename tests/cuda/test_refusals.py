@@ -57,6 +57,26 @@ def test_a_workspace_of_another_kind(device):
     refused(one, one.logits, [0] * len(space), "workspace")
 
 
+def test_a_workspace_at_an_odd_address(device):
+    one, space = prepared(device)
+    moved = torch.cat([space, space])[8:]
+    refused(one, one.logits, moved, "aligned to 16 bytes")
+
+
+@pytest.mark.parametrize("settings", [{"temperature": 0.5}, {"top_k": 3}, {"top_p": torch.ones(3)}])
+def test_weights_have_no_filters(device, settings):
+    case = Case(torch.ones(3, 70), settings, {"weights": True}, outputs=("token",))
+    one = Prepared(case, device)
+    refused(one, one.logits, workspace(case, device), "weights have no t")
+
+
+def test_the_worst_status_is_kept_on_a_device_alone():
+    job = _core.Job()
+    job.output("worst", torch.zeros(1, dtype=torch.int32))
+    with pytest.raises(ValueError, match="worst is an output on a device alone"):
+        job.run(torch.zeros(1, 5))
+
+
 def test_tensors_on_other_devices(device):
     one, space = prepared(device)
     kind = CUDA if device == "cuda" else 1

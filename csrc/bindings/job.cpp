@@ -323,7 +323,8 @@ void PyJob::run_cuda(py::object logits, py::object workspace, uintptr_t stream, 
     require(space.contiguous() && space.is(kDLUInt, 8) && space.device.device_type == t.device.device_type &&
                 space.device.device_id == t.device.device_id && space.size() >= cuda::workspace_bytes(j.vocab, shape),
             "the workspace is too small, or not on the device of the logits");
-    require(reinterpret_cast<uintptr_t>(space.data) % cuda::kAlignment == 0, "the workspace is not aligned to 16 bytes");
+    require(reinterpret_cast<uintptr_t>(space.data) % cuda::kAlignment == 0,
+            "the workspace is not aligned to 16 bytes");
     running_ = true;
     {
       py::gil_scoped_release release;  // a launch waits where too many are under way

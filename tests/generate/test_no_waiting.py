@@ -96,10 +96,10 @@ def plain(tape: Tape) -> CallableDecoder:
     return CallableDecoder(lambda ids: table[ids], tape, 1, None)
 
 
-def network(mask: Tensor | None):
+def network(mask: Tensor | None, kind: str = "llama", **more):
     def decode(tape: Tape) -> HuggingFaceDecoder:
         with torch.device("cuda"):
-            model = tiny("llama")
+            model = tiny(kind, **more)
         prompts = Prompts(tape.tokens[:, :PROMPT], mask, torch.full((ROWS,), PROMPT))
         return HuggingFaceDecoder(model, tape, prompts, torch.full((ROWS,), NEW), 1, None)
 
@@ -121,6 +121,29 @@ def test_a_network(padded):
     if padded:
         mask = torch.ones(ROWS, PROMPT, dtype=torch.int64, device="cuda")
     assert steps_run(network(mask), temperature=0.8, top_k=5) == 12
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("llama", {}),
+        ("gemma3", {"head_dim": 8, "layer_types": ["sliding_attention", "full_attention"]}),
+    ],
+    ids=["llama", "gemma3"],
+)
+def test_transformers_does_not_look_at_the_mask_of_a_step(kind, more, monkeypatch):
+    """Of a fake tensor it knows that it cannot; here it does not, once it has read the prompts."""
+    from transformers import masking_utils
+
+    step = HuggingFaceDecoder.step
+
+    def first(self, token):
+        monkeypatch.setattr(masking_utils, "is_tracing", lambda tensor=None: False)
+        return step(self, token)
+
+    monkeypatch.setattr(HuggingFaceDecoder, "step", first)
+    mask = torch.ones(ROWS, PROMPT, dtype=torch.int64, device="cuda")
+    assert steps_run(network(mask, kind, **more), temperature=0.8) == 12
 
 
 @pytest.mark.parametrize("details", [False, True])

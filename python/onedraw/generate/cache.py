@@ -92,15 +92,20 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
         self._show(self.length)
 
 
-def new_cache(config: Any, longest: int) -> DynamicCache:
+def new_cache(config: Any, longest: int, *, padded: bool = False) -> DynamicCache:
     """Transformers' cache for a model with `config`, with our layers in the place of its plain ones.
 
-    Layers of another kind (sliding window, linear attention) stay what they are.
+    Layers of another kind (sliding window, linear attention) stay what they are. With padding (`padded`) all
+    say that they could be compiled: else, with sdpa, transformers looks in each step whether the mask masks
+    anything, which on a device is to wait for it.
     """
     cache = DynamicCache(config=config)
     cache.layers = [
         GrowingLayer(longest) if type(layer) is DynamicLayer else layer for layer in cache.layers
     ]
+    for layer in cache.layers:
+        if padded and isinstance(layer, DynamicLayer):
+            layer.is_compileable = True
     return cache
 
 

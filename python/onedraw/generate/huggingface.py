@@ -143,7 +143,8 @@ class HuggingFaceDecoder:
         else:
             from .cache import attends, new_cache
 
-            self.cache = new_cache(self.model.config, tape.tokens.shape[1])
+            padded = self.mask is not None
+            self.cache = new_cache(self.model.config, tape.tokens.shape[1], padded=padded)
             self.attends = attends(self.cache)
             logits = self._forward(self.prompt.tokens, 0)
         if samples > 1:

@@ -14,7 +14,7 @@ endif()
 
 add_library(onedraw_cuda OBJECT csrc/cuda/kernel.cu)
 target_compile_options(onedraw_cuda PRIVATE
-  -O3 -fmad=false --expt-relaxed-constexpr --extended-lambda -Werror=all-warnings -Xfatbin=-compress-all
+  -O3 -fmad=false --expt-relaxed-constexpr --extended-lambda -Xfatbin=-compress-all
   --threads=${threads})
 list(APPEND ONEDRAW_OBJECTS $<TARGET_OBJECTS:onedraw_cuda>)
 

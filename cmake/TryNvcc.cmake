@@ -8,6 +8,10 @@ function(onedraw_architectures nvcc known unknown)
   set(yes "")
   set(no "")
   foreach(architecture IN LISTS ONEDRAW_CUDA_ARCHITECTURES)
+    if(NOT architecture MATCHES "^([0-9]+[af]?(-real|-virtual)?|native|all|all-major)$")
+      message(FATAL_ERROR "ONEDRAW_CUDA_ARCHITECTURES must be numbers with semicolons between, such as 80;90 or \
+80-real;90-virtual, or one of native, all and all-major, got '${architecture}'")
+    endif()
     string(REGEX REPLACE "^([0-9]+)[af]?(-real|-virtual)?$" "\\1" number "${architecture}")
     if(architecture MATCHES "^(native|all|all-major)$")  # CMake's own words
       list(APPEND yes "${architecture}")
@@ -47,6 +51,11 @@ function(onedraw_try_nvcc nvcc why)
   if(NOT known)
     list(JOIN ONEDRAW_CUDA_ARCHITECTURES ", " names)
     set(${why} "${nvcc} ${version} knows none of ONEDRAW_CUDA_ARCHITECTURES (${names})" PARENT_SCOPE)
+    return()
+  endif()
+
+  if("native" IN_LIST known AND NOT EXISTS /dev/nvidia0 AND NOT EXISTS /dev/nvidiactl AND NOT EXISTS /dev/dxg)
+    set(${why} "ONEDRAW_CUDA_ARCHITECTURES is native, and there is no GPU here" PARENT_SCOPE)
     return()
   endif()
 

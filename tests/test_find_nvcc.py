@@ -192,10 +192,9 @@ def test_the_next_is_taken_where_one_does_not_work(find):
 
 def test_unknown_architectures_are_left_out(find):
     nvcc(find.usual)
-    state = find.state(architectures="75-real;80-real;90a;100-virtual;130;8x")
+    state = find.state(architectures="75-real;80-real;90a;100-virtual;130;140")
     assert "for 80-real, 90a, 100-virtual\n" in state
-    assert "not for 75-real, 130, 8x, which this nvcc does not know\n" in state
-    assert "for native\n" in find.state(architectures="native")
+    assert "not for 75-real, 130, 140, which this nvcc does not know\n" in state
 
 
 def test_no_known_architecture(find):
@@ -235,3 +234,20 @@ def test_from_pypi_where_it_is_not(find):
 
 def test_from_elsewhere_is_refused(find):
     assert "ONEDRAW_NVCC must be pypi, or not set, got 'conda'" in find.error(ONEDRAW_NVCC="conda")
+
+
+@pytest.mark.parametrize("given", ["80,90", "9.0", "sm_90", "80;hopper"])
+def test_architectures_that_are_no_architectures(find, given):
+    nvcc(find.usual)
+    for cuda in ("AUTO", "ON"):
+        said = " ".join(find.error(cuda, architectures=given).split())
+        assert "ONEDRAW_CUDA_ARCHITECTURES must be numbers with semicolons between" in said
+        assert f"got '{given.split(';')[-1]}'" in said
+
+
+def test_native_without_a_gpu(find):
+    if any(Path(name).exists() for name in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg")):
+        pytest.skip("there is a GPU")
+    nvcc(find.usual)
+    reason = "ONEDRAW_CUDA_ARCHITECTURES is native, and there is no GPU here"
+    assert find.state(architectures="native") == f"not in this build: {reason}\n"

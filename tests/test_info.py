@@ -37,7 +37,7 @@ def test_says_what_the_core_says(report):
     assert report["onedraw"]["specification"] == _core.SPEC_VERSION
     cuda = {name: _core.build_info()[name] for name in info.CUDA_FACTS}
     assert report["build"] | cuda == _core.build_info()
-    assert report["cuda"]["kernels"] == _core.build_info()["cuda"]
+    assert report["cuda"]["kernels"].startswith(_core.build_info()["cuda"])
 
 
 def test_has_every_part(report):
@@ -101,7 +101,7 @@ def test_without_torch(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "torch is not here" in report["torch"]["error"]
     assert report["kernels"]["chosen"]
-    assert report["cuda"]["kernels"] == _core.build_info()["cuda"]
+    assert report["cuda"]["kernels"].startswith(_core.build_info()["cuda"])
 
 
 def test_the_command_line_without_torch(tmp_path):

@@ -217,11 +217,11 @@ def test_cuda_logits_without_cuda_kernels(monkeypatch: pytest.MonkeyPatch) -> No
     devices.check_kernel(there, "logits")
 
     def absent() -> int:
-        raise RuntimeError("this build of onedraw has no CUDA kernels (no nvcc was found)")
+        raise RuntimeError("this build of onedraw has no CUDA kernels: no nvcc was found")
 
     monkeypatch.setattr(_core, "cuda_device_count", absent)
     with pytest.raises(
-        ValueError, match=r"cpu: this build .* no CUDA kernels \(no nvcc.*on cuda:0"
+        ValueError, match=r"cpu: this build .* no CUDA kernels: no nvcc.*on cuda:0"
     ):
         devices.check_kernel(there, "logits")
 

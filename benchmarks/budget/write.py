@@ -102,12 +102,17 @@ def budgets(found: Record) -> Iterator[str]:
             "instructions a logit in the mass loop",
             max(loop["per_logit"] for loop in loops),
             32,
-            f"in the loops for other rows up to {max(others):.1f}" if others else "",
+            f"the leanest loop; those for other rows up to {max(others):.1f}" if others else "",
         ),
         ("of them slow", max(loop["classes"].get("slow", 0) for loop in loops), 0, ""),
         ("bytes of spills", spills, 0, ""),
         ("bytes of stack", max(k["stack"] for k in found["kernels"]), 0, ""),
-        ("registers", max(k["registers"] for k in hot_kernels(found)), 64, ""),
+        (
+            "registers",
+            max(k["registers"] for k in hot_kernels(found)),
+            64,
+            "of the kernel for tokens; the reason is in `csrc/cuda/budget.json`",
+        ),
         (
             f"time over the larger of read and issue, batch {MEDIUM} and more",
             worst["over"],
@@ -205,8 +210,11 @@ def reads(found: Record) -> Iterator[str]:
         "from memory",
         "issued",
         "workspace written",
-        "read",
+        "workspace read",
         "barriers",
+        "shuffles",
+        "waits",
+        "loaded",
     ]
     rows = [
         [

@@ -189,6 +189,7 @@ CUDA_FACTS = ("cuda", "nvcc", "cuda_architectures", "cuda_ptx", "cuda_runtime")
 
 # Of these, code for another one of the same generation does not run: 6.2, 7.2 and 8.7 are Jetsons.
 ALONE = (53, 62, 72, 87)
+OLDEST_OF_13 = 75  # what an nvcc of CUDA 13 compiles for
 
 
 def code_for(capability: str, architectures: Sequence[str], ptx: Sequence[str]) -> str | None:
@@ -244,8 +245,12 @@ def _cuda(core: Mapping[str, Any], driver: Report) -> Report:
         number = device["capability"].replace(".", "")
         device["code"] = code_for(device["capability"], architectures, ptx) or (
             f"none: build with -C cmake.define.ONEDRAW_CUDA_ARCHITECTURES={number}"
+            + (", by an nvcc of CUDA 12" if int(number) < OLDEST_OF_13 else "")
         )
-    report = {"kernels": build.get("cuda", "unknown: the extension did not load")}
+    kernels = build.get("cuda", "unknown: the extension did not load")
+    if kernels.startswith("not in this build"):
+        kernels += " (ONEDRAW_NVCC=pypi pip install . takes an nvcc from PyPI)"
+    report = {"kernels": kernels}
     if build.get("nvcc"):
         usable = core.get("devices")
         report |= {

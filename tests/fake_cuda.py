@@ -48,6 +48,32 @@ class NoWaiting(TorchDispatchMode):
         return result
 
 
+class Uploads(TorchDispatchMode):
+    """Refuses a copy to the device that the host waits for: of memory that is not pinned, or a blocking one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pinned: list[torch.UntypedStorage] = []
+        self.made = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if kwargs.get("pin_memory"):
+            self.pinned.append(result.untyped_storage())
+        source, queued = args[0] if args else None, kwargs.get("non_blocking", False)
+        if func is torch.ops.aten.copy_.default:
+            source, queued = args[1], (args[2] if len(args) > 2 else queued)
+        elif func is not torch.ops.aten._to_copy.default:
+            return result
+        if result.is_cuda and not source.is_cuda and source.dim():
+            memory = source.untyped_storage()._cdata
+            if not queued or all(memory != storage._cdata for storage in self.pinned):
+                raise RuntimeError(f"{func} waits until the device has read {list(source.shape)}")
+            self.made += 1
+        return result
+
+
 @contextmanager
 def fake_cuda() -> Iterator[None]:
     """In it ``device="cuda"`` makes fake tensors, and nothing can wait for them."""

@@ -1,24 +1,30 @@
-"""The CUDA side of a call: whether its tensors are there, and what the kernel works in.
+"""The CUDA side of a call: whether its tensors are there, how they get there, what the kernel works in.
 
-Nothing here waits for a device, and nothing above may: what is on a device is handed on unread.
+A draw on a device never waits for it: what is there is handed on unread, and what is on the host goes
+there through pinned memory (`stage`). Only ``fallback="cpu"``, which copies to the host, waits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from . import _core
+from .errors import shown
 
 __all__ = [
+    "Turns",
     "beside",
     "capturing",
     "check_kernel",
     "launch",
     "new_workspace",
     "on_cuda",
+    "outlive",
+    "stage",
     "workspace",
 ]
 
@@ -46,7 +52,7 @@ def check_kernel(x: Tensor, name: str) -> None:
 
 
 def beside(value: Tensor, x: Tensor, name: str, fallback: str | None = None) -> Tensor:
-    """`value` on the device of the logits `x`: copied there from the CPU, or by `fallback`."""
+    """`value` on the device of the logits `x`: staged there from the CPU, or by `fallback` copied back."""
     if value.device == x.device:
         return value
     if value.device.type == "meta":
@@ -56,7 +62,28 @@ def beside(value: Tensor, x: Tensor, name: str, fallback: str | None = None) -> 
         raise ValueError(
             f"{name} must be on the device of the logits ({where}), got a tensor on {value.device}"
         )
-    return value.detach().to(x.device, non_blocking=True)
+    return stage(value.detach(), x.device)
+
+
+def stage(value: Tensor, device: torch.device) -> Tensor:
+    """`value` on `device`: from the host to CUDA without waiting, and else by a copy that has arrived.
+
+    The copy is queued on the device's current stream and reads a pinned copy made here, so that
+    `value` may be written anew once this returns, pinned or not. torch's allocator of pinned memory
+    keeps it until such a copy is done. (Of a size not seen before it has to be allocated, once.)
+    """
+    if value.device == device:
+        return value
+    if not value.is_cpu or device.type != "cuda" or torch.compiler.is_compiling():
+        return value.to(device)
+    if capturing():
+        raise RuntimeError(
+            "tensors, lists and mappings given while a CUDA graph is captured must be on its device: "
+            f"a replay would read memory of the host that is no longer theirs, got {shown(value)}"
+        )
+    with torch.inference_mode(False):
+        pinned = torch.empty(value.shape, dtype=value.dtype, device="cpu", pin_memory=True)
+        return pinned.copy_(value).to(device, non_blocking=True)
 
 
 def capturing() -> bool:
@@ -98,6 +125,41 @@ def workspace(x: Tensor) -> Tensor:
     if kept is None or kept.numel() < size:
         kept = _workspaces[key] = new_workspace(x, 0 if kept is None else 2 * kept.numel())
     return kept
+
+
+class Turns:
+    """Lets what is queued on several streams run one after another: the stream of the last call."""
+
+    def __init__(self) -> None:
+        self.key: tuple[torch.device, int] | None = None
+        self.stream: torch.cuda.Stream | None = None
+
+    def take(self, x: Tensor) -> None:
+        """Let the current stream of the device of `x` go on where the last one stopped.
+
+        Not while a graph is captured: its stream has waited for the others before, may not do so now,
+        and is not the one that replays run on.
+        """
+        key = (x.device, _core.cuda_stream(x))
+        if key == self.key or capturing():
+            return
+        stream = current_stream(x)
+        if self.stream is not None and stream is not None:
+            stream.wait_stream(self.stream)
+        self.key, self.stream = key, stream
+
+
+def current_stream(x: Tensor) -> torch.cuda.Stream | None:
+    """The current stream of the device of `x`; None of one in the memory of the host."""
+    return torch.cuda.current_stream(x.device) if x.is_cuda else None
+
+
+def outlive(tensors: Iterable[Tensor], x: Tensor) -> None:
+    """Let the memory of `tensors`, once freed, wait for the current stream of the device of `x`."""
+    stream = current_stream(x)
+    if stream is not None:
+        for tensor in tensors:
+            tensor.record_stream(stream)
 
 
 def launch(job: _core.Job, x: Tensor, space: Tensor, advance: bool = False) -> None:

@@ -22,7 +22,10 @@ from .arrays import check_memory, plain
 from .errors import shown
 from .params import Rule, number
 
-__all__ = ["allow", "bias", "set_edits"]
+__all__ = ["PlacedBias", "placed_bias", "placed_mask", "set_bias", "set_edits"]
+
+# A bias as the binding takes it: dense, or offsets, ids and values.
+PlacedBias = Tensor | tuple[Tensor, Tensor, Tensor] | None
 
 INF = math.inf
 TOKEN = Rule("logit_bias", "keyed by token ids", False, off=0, low=0, high=2**63 - 1)
@@ -33,8 +36,18 @@ def set_edits(
     job: _core.Job, x: Tensor, allowed: Any, logit_bias: Any, fallback: str | None = None
 ) -> None:
     """Give `job` both edits for the logits `x`; None takes away what it had."""
-    allow(job, x, allowed, fallback)
-    bias(job, x, logit_bias, fallback)
+    job.allow(placed_mask(x, allowed, fallback))
+    set_bias(job, placed_bias(x, logit_bias, fallback))
+
+
+def set_bias(job: _core.Job, bias: PlacedBias) -> None:
+    """Give `job` a bias in the place of the one that it had."""
+    if isinstance(bias, tuple):
+        job.bias(None)
+        job.bias_sparse(*bias)
+    else:
+        job.bias(bias)
+        job.bias_sparse(None, None, None)
 
 
 def _tensor(value: Any, name: str) -> Tensor:
@@ -61,11 +74,10 @@ def _rows(value: Tensor, x: Tensor, name: str, columns: str) -> Tensor:
     return value if value.stride(-1) == 1 or value.shape[-1] == 1 else value.contiguous()
 
 
-def allow(job: _core.Job, x: Tensor, allowed: Any, fallback: str | None = None) -> None:
-    """Set the tokens that may be drawn: bool [..., V], or bits in int32 [..., ceil(V/32)]."""
+def placed_mask(x: Tensor, allowed: Any, fallback: str | None = None) -> Tensor | None:
+    """The tokens that may be drawn: bool [..., V], or bits in int32 [..., ceil(V/32)], for logits `x`."""
     if allowed is None:
-        job.allow(None)
-        return
+        return None
     mask = devices.beside(_tensor(allowed, "allowed"), x, "allowed", fallback)
     vocab = x.shape[-1]
     words = (vocab + 31) // 32
@@ -85,28 +97,25 @@ def allow(job: _core.Job, x: Tensor, allowed: Any, fallback: str | None = None) 
             f"got a bitmask for {32 * width} tokens, {width} words"
         )
     columns = f"[{vocab}]" if mask.dtype is torch.bool else f"[{words}]"
-    job.allow(_rows(mask, x, "allowed", columns))
+    return _rows(mask, x, "allowed", columns)
 
 
-def bias(job: _core.Job, x: Tensor, logit_bias: Any, fallback: str | None = None) -> None:
-    """Set what is added to the logits: {id: value}, a list with one a request, or a tensor."""
-    job.bias(None)
-    job.bias_sparse(None, None, None)
+def placed_bias(x: Tensor, logit_bias: Any, fallback: str | None = None) -> PlacedBias:
+    """What is added to the logits `x`: {id: value}, a list with one a request, or a tensor."""
     if logit_bias is None:
-        return
+        return None
     vocab = x.shape[-1]
     if isinstance(logit_bias, Mapping):
-        job.bias_sparse(*_sparse([logit_bias], [""], x))
-        return
+        return _sparse([logit_bias], [""], x)
     if isinstance(logit_bias, (list, tuple)):
         requests = x.shape[0] if x.dim() > 1 else 1
         if len(logit_bias) != requests:
             raise ValueError(
                 f"logit_bias must have one mapping a row, {requests}, got {len(logit_bias)}"
             )
-        if requests:
-            job.bias_sparse(*_sparse(logit_bias, [f"[{b}]" for b in range(requests)], x))
-        return
+        if not requests:
+            return None
+        return _sparse(logit_bias, [f"[{b}]" for b in range(requests)], x)
     if not isinstance(logit_bias, (Tensor, np.ndarray)) and not hasattr(logit_bias, "__dlpack__"):
         raise TypeError(
             "logit_bias must be a mapping of token id to value, a list of these with one a row, "
@@ -130,7 +139,7 @@ def bias(job: _core.Job, x: Tensor, logit_bias: Any, fallback: str | None = None
             "logit_bias must hold numbers that float32 holds, or infinities, got a finite one beyond it"
         )
     rounded = devices.beside(rounded, x, "logit_bias", fallback)
-    job.bias(_rows(rounded, x, "logit_bias", f"[{vocab}]"))
+    return _rows(rounded, x, "logit_bias", f"[{vocab}]")
 
 
 def _sparse(rows: Any, labels: list[str], x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -148,9 +157,9 @@ def _sparse(rows: Any, labels: list[str], x: Tensor) -> tuple[Tensor, Tensor, Te
             values.append(value)
         offsets.append(len(ids))
     return (
-        torch.tensor(offsets, dtype=torch.int64, device=x.device),
-        torch.tensor(ids, dtype=torch.int64, device=x.device),
-        torch.tensor(values, dtype=torch.float32, device=x.device),
+        devices.stage(torch.tensor(offsets, dtype=torch.int64, device="cpu"), x.device),
+        devices.stage(torch.tensor(ids, dtype=torch.int64, device="cpu"), x.device),
+        devices.stage(torch.tensor(values, dtype=torch.float32, device="cpu"), x.device),
     )
 
 

@@ -103,8 +103,8 @@ def sample(
     status_out : Tensor, optional
         int32 [...], written: 0, or why a row is bad. Written before anything is raised.
     fallback : {"cpu"}, optional
-        For logits on a device without a kernel: copy them to the CPU (a synchronisation), draw
-        there, and copy the tokens back. The token is the same as everywhere.
+        For logits on a device without a kernel: copy them, and what else is there, to the CPU (a
+        synchronisation), draw there, and copy the tokens back. The token is the same as everywhere.
     out : Tensor, optional
         int64 of the result's shape, written and returned. One that is not contiguous costs a copy.
 
@@ -127,7 +127,8 @@ def sample(
     logits. The rules are in ``csrc/spec/README.md``.
 
     Logits on a CUDA device are drawn from there, in one launch on its current stream, and nothing
-    waits for it. Parameters may be tensors on that device, too: their values are not looked at
+    waits for it; what is given on the host goes there through a pinned copy made in the call.
+    Parameters may be tensors on that device, too: their values are not looked at
     before the kernel does, which gives a row with one out of range the status 3. So on a device bad
     rows raise nothing: their token is `bad_token`, and `status_out` says why.
 

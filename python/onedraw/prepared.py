@@ -9,6 +9,7 @@ from torch import Tensor
 
 from . import _core, devices, ops
 from .arrays import own
+from .edits import PlacedBias, placed_bias, placed_mask, set_bias
 from .params import PerRow
 from .results import by_request
 from .state import State, on_device, set_state
@@ -28,10 +29,21 @@ class OnHost:
         int32 [...], written by each run, and 0 before.
     token : Tensor
         int64 [...]: the model of every result.
+    mask : Tensor or None
+    bias : PlacedBias
+        The Sampler's own edits, which those of a call stand in for.
+    captured : bool
+        Whether a CUDA graph may launch it again.
     """
 
-    def __init__(self, job: _core.Job, x: Tensor) -> None:
+    def __init__(
+        self, job: _core.Job, x: Tensor, read: list[Tensor], mask: Tensor | None, bias: PlacedBias
+    ) -> None:
         self.job, self.shape, self.device = job, x.shape, x.device
+        self.mask, self.bias = mask, bias
+        self.captured = False
+        job.allow(mask)
+        set_bias(job, bias)
         self.steps = ops.steps_of(x)
         self.token = ops.empty(x.shape[:-1], torch.int64, x)
         self._watch(x)
@@ -47,7 +59,7 @@ class OnHost:
         """Whether `x` is such logits."""
         return x.shape == self.shape and x.device == self.device
 
-    def run(self, x: Tensor, position: PerRow) -> None:
+    def run(self, x: Tensor, position: PerRow, turns: devices.Turns) -> None:
         """Draw at `position`."""
         if type(position) is int:  # a tensor is read where it is
             self.job.set("position", position)
@@ -67,6 +79,9 @@ class OnHost:
         """The worst status of each request in all runs, where nobody else keeps it."""
         return None
 
+    def forgive(self) -> None:
+        """Forget the worst statuses."""
+
 
 class OnDevice(OnHost):
     """The same on a CUDA device, where nothing is looked at: the kernel keeps the worst statuses.
@@ -74,25 +89,32 @@ class OnDevice(OnHost):
     It has a workspace of its own, so that a captured launch shares it with nobody.
     """
 
-    def __init__(self, job: _core.Job, x: Tensor) -> None:
-        super().__init__(job, x)
+    def __init__(
+        self, job: _core.Job, x: Tensor, read: list[Tensor], mask: Tensor | None, bias: PlacedBias
+    ) -> None:
+        super().__init__(job, x, read, mask, bias)
         job.output("worst", self.so_far)
         self.workspace = devices.new_workspace(x)
-        self.stream = _core.cuda_stream(x)
+        self.streams: set[int] = set()  # that it was launched on
+        edits = [mask, *(bias if isinstance(bias, tuple) else [bias])]
+        self.tensors = [*read, *(edit for edit in edits if edit is not None)]
+        self.tensors += [self.workspace, self.status, self.so_far]
 
     def _watch(self, x: Tensor) -> None:
         with torch.inference_mode(False):
             self.status = torch.zeros(x.shape[:-1], dtype=torch.int32, device=x.device)
             self.so_far = torch.zeros_like(self.status)
 
-    def run(self, x: Tensor, position: PerRow) -> None:
-        """Launch a draw at `position`, which it read and advances where steps are single."""
+    def run(self, x: Tensor, position: PerRow, turns: devices.Turns) -> None:
+        """Launch a draw at `position`, which it reads, and advances where steps are single."""
         if not x.numel():
             return
-        if _core.cuda_stream(x) != self.stream:  # what is freed must outlive the work on this one
-            stream = torch.cuda.current_stream(x.device)
-            for tensor in (self.workspace, self.status, self.so_far, position):
-                tensor.record_stream(stream)  # type: ignore[union-attr]
+        turns.take(x)
+        stream = _core.cuda_stream(x)
+        if stream not in self.streams:
+            devices.outlive(self.tensors, x)
+            self.streams.add(stream)
+        self.captured = self.captured or devices.capturing()
         devices.launch(self.job, x, self.workspace, advance=self.steps == 1)
 
     def bad(self) -> bool:
@@ -109,6 +131,10 @@ class OnDevice(OnHost):
         """The worst status of each request in all runs."""
         return own(by_request(self.so_far))  # type: ignore[no-any-return]
 
+    def forgive(self) -> None:
+        """Forget the worst statuses, also for a graph."""
+        self.so_far.zero_()
+
 
 def prepared(
     x: Tensor, state: State, position: PerRow, fallback: str | None
@@ -124,6 +150,8 @@ def prepared(
                 f"graph is captured, got {list(x.shape)}: draw once first"
             )
         position = on_device(position, x)
-    set_state(job, x, state, position, fallback)
+    read = set_state(job, x, state, position)
+    mask = placed_mask(x, state.allowed, fallback)
+    bias = placed_bias(x, state.logit_bias, fallback)
     kind: Any = OnDevice if there else OnHost
-    return kind(job, x), position
+    return kind(job, x, read, mask, bias), position

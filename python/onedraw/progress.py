@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from . import devices, ops
 from .arrays import own
 from .errors import raise_bad_rows
 from .functional import Values
 from .params import POSITION, PerRow, per_row
-from .prepared import OnHost
+from .prepared import OnHost, prepared
 from .randomness import largest
 from .state import State, loaded, requests_in, row_numbers, saved
 
@@ -28,21 +30,70 @@ class Progress:
         self._position = position
         self._bad: Tensor | None = None  # the worst status of each request so far
         self._ready: OnHost | None = None
-        self._forget()
+        self._captured: list[OnHost] = []  # that a graph may launch again, of other shapes
+        self._retired: list[OnHost] = []  # the same, of settings that are no longer these
+        self._turns = devices.Turns()
+        self._selected = False  # whether the rows are others than the Sampler was made with
+        self._open: PerRow | None = None  # where to begin, while the number of rows is open again
+        self._forget(position)
 
-    def _forget(self) -> None:
-        """Let the next draw prepare its job anew."""
-        self._bad, self._ready = self._statuses(), None
+    def _forget(self, position: PerRow) -> None:
+        """Let the next draw, at `position`, settle what is not settled."""
         self._latest: Tensor | None = None  # the statuses of the last call
-        self._last = largest(self._position)  # of all rows: the range is checked without a look
+        self._last = largest(position)  # of all rows: the range is checked without a look
         self._settled = False
+
+    def _prepare(self, x: Tensor, fallback: str | None) -> OnHost:
+        """Make a job for logits of this shape, or take the one that a graph of such logits has."""
+        self._begin_with(x)
+        position = self._position
+        ready = next((job for job in self._captured if job.fits(x)), None)
+        if ready is None:
+            ready, position = prepared(x, self._state, position, fallback)
+        self._set_aside()
+        self._position, self._ready = position, ready
+        self._last = max(self._last, largest(position))
+        return ready
+
+    def _begin_with(self, x: Tensor) -> None:
+        """Let a draw after `reset` be one of other rows than before, or on another device."""
+        there = self._position
+        if self._open is None or not isinstance(there, Tensor):
+            return
+        if there.shape != (ops.requests_of(x),) or there.device != x.device:
+            self._set_aside()
+            self._retire()
+            self._position, self._bad = self._open, None
+
+    def _set_aside(self) -> None:
+        """Let the next draw prepare its job anew; one that a graph launches lives on."""
+        ready = self._ready
+        if ready is not None and ready.captured:
+            if ready not in self._captured:
+                self._captured.append(ready)
+        else:
+            self._bad = self._statuses()
+        self._ready = None
+
+    def _retire(self) -> None:
+        """Have nothing to do any more with the jobs of graphs, but for keeping what these read."""
+        self._retired += self._captured
+        self._captured = []
 
     def _statuses(self) -> Tensor | None:
         """The worst status of each request so far; None where no row was looked at."""
-        worst = None if self._ready is None else self._ready.worst()
-        if worst is None or self._bad is None:
-            return self._bad if worst is None else worst
-        return torch.maximum(self._bad.to(worst.device), worst)
+        self._follow()
+        worst = self._bad
+        for ready in (self._ready, *self._captured):
+            seen = None if ready is None else ready.worst()
+            if seen is not None:
+                worst = seen if worst is None else torch.maximum(worst.to(seen.device), seen)
+        return worst
+
+    def _follow(self) -> None:
+        """Let the current stream go on where that of the last draw stopped."""
+        if self._turns.key is not None and isinstance(self._position, Tensor):
+            self._turns.take(self._position)
 
     @property
     def status(self) -> Tensor:
@@ -61,6 +112,7 @@ class Progress:
 
         On a CUDA device it is int64 [B] there.
         """
+        self._follow()
         return own(self._position)  # type: ignore[no-any-return]
 
     @position.setter
@@ -68,8 +120,24 @@ class Progress:
         position = own(per_row(POSITION, value))
         requests = requests_in(self._state.requests, {"position": position})
         self._state = replace(self._state, requests=requests)
-        self._position = position
-        self._forget()
+        if not self._move(position):
+            self._set_aside()
+            self._position = position
+        self._forget(position)
+
+    def _move(self, position: PerRow) -> bool:
+        """Write `position` over the positions on a device, where graphs read them, if they are there."""
+        there = self._position
+        if not isinstance(there, Tensor) or not devices.on_cuda(there):
+            return False
+        if isinstance(position, Tensor) and position.dim() and position.shape != there.shape:
+            return False
+        self._follow()
+        if isinstance(position, Tensor):
+            there.copy_(devices.stage(position, there.device))
+        else:
+            there.fill_(position)
+        return True
 
     def reset(self, position: Values = 0) -> None:
         """Begin anew at `position` with the settings that this Sampler was made with.
@@ -79,9 +147,19 @@ class Progress:
         """
         checked = own(per_row(POSITION, value=position))
         requests = requests_in(self._origin.requests, {"position": checked})
+        kept = not self._selected and requests in (None, self._state.requests)
         self._state = replace(self._origin, requests=requests)
-        self._position, self._bad, self._ready = checked, None, None
-        self._forget()
+        if kept and self._move(checked):
+            for ready in (self._ready, *self._captured):
+                if ready is not None:
+                    ready.forgive()
+            self._open = checked if requests is None else None
+        else:
+            self._set_aside()
+            self._retire()
+            self._position, self._open, self._selected = checked, None, False
+        self._bad = None
+        self._forget(checked)
 
     def select(self, rows: Sequence[int] | Tensor) -> None:
         """Keep some rows, in this order: what a batch does when requests are finished.
@@ -91,8 +169,8 @@ class Progress:
         rows : list or Tensor
             Row numbers, integers [n] in [0, B - 1], or a bool Tensor [B]. Each row takes its
             parameters, seed, stream and position along, so that its tokens do not change. A row
-            named twice draws equal noise twice. Of a tensor on a device this is a
-            synchronisation.
+            named twice draws equal noise twice. A tensor on a device is read by waiting for it;
+            a list, or a tensor on the CPU, waits for nothing.
 
         Examples
         --------
@@ -111,13 +189,16 @@ class Progress:
                 "rows must be selected after the first draw: how many there are is not known yet"
             )
         chosen = row_numbers(rows, requests)
-        self._state = self._state.select(chosen)
-        if isinstance(self._position, Tensor):
-            self._position = own(self._position[chosen.to(self._position.device)])
-        self._bad, self._ready = self._statuses(), None
-        if self._bad is not None:
-            self._bad = self._bad[chosen.to(self._bad.device)]
-        self._forget()
+        there = cache(partial(devices.stage, chosen))
+        state, bad, position = self._state.select(chosen, there), self._statuses(), self.position
+        self._set_aside()
+        self._retire()
+        self._state, self._selected = state, True
+        if isinstance(position, Tensor) and position.dim():
+            position = own(position[there(position.device)])
+        self._position = position
+        self._bad = None if bad is None else bad[there(bad.device)]
+        self._forget(position)
 
     def check(self) -> None:
         """Raise BadRowError for the rows that were bad since `reset`, by their present numbers.
@@ -144,13 +225,16 @@ class Progress:
         >>> torch.equal(sampler(logits), other(logits))
         True
         """
-        return saved(self._state, self._position, self._statuses())
+        return saved(self._state, self.position, self._statuses())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where the Sampler of `state` was, with its settings in the place of one's own."""
-        self._state, self._position, self._bad = loaded(state)
-        self._origin, self._ready = self._state, None
-        self._forget()
+        mine, position, bad = loaded(state)
+        self._set_aside()
+        self._retire()
+        self._state = self._origin = mine
+        self._position, self._bad, self._open, self._selected = position, bad, None, False
+        self._forget(position)
 
     def __getstate__(self) -> dict[str, Any]:
         """For copy and pickle: the job is left behind and the position is the copy's own."""
@@ -158,6 +242,9 @@ class Progress:
             **self.__dict__,
             "_ready": None,
             "_latest": None,
+            "_captured": [],
+            "_retired": [],
+            "_turns": devices.Turns(),
             "_bad": own(self._statuses()),
             "_position": self.position,
         }

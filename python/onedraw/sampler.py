@@ -11,18 +11,17 @@ from torch import Tensor
 
 from . import _core, devices, operators, ops
 from .arrays import check_fallback, device_of, logits_of, own
-from .edits import allow, bias
+from .edits import placed_bias, placed_mask, set_bias
 from .errors import raise_bad_rows
 from .functional import Bias, Params, Values
 from .params import BAD_TOKEN, POSITION, STREAM, merge, number, per_row, ties_keep
-from .prepared import OnHost, prepared
+from .prepared import OnHost
 from .progress import Progress
 from .randomness import (
     LAST,
     check_generator,
     check_range,
     checked_seed,
-    largest,
     needs_seed,
     seed_from,
     take_seeds,
@@ -67,9 +66,16 @@ class Sampler(Progress):
     not be called from two threads at once.
 
     From its first draw on a CUDA device on, its positions live there, one a row, and the kernel
-    advances them: nothing waits for the device, and a call captured into a CUDA graph draws new
-    tokens at each replay. Draw once from logits of the same shape before the capture, and keep the
-    Sampler as long as the graph.
+    advances them. No draw waits for the device, whatever it is given: what is on the host goes there
+    through a pinned copy, so that it may be changed once the call returns. Draws on several streams
+    wait for one another, in the order of the calls.
+
+    A call captured into a CUDA graph draws new tokens at each replay. Draw once from logits of the
+    same shape before the capture, give it only what is on the device, and keep the Sampler as long
+    as the graph. A replay draws at the position that was last set or reached, by a draw of another
+    shape or `reset`, too. After `select` or `load_state_dict`, a reset to another number of rows, or
+    the reset of a Sampler that took its own seed, a graph of before goes on with its own settings,
+    and counts positions that are no longer the Sampler's: capture anew.
 
     Examples
     --------
@@ -130,14 +136,6 @@ class Sampler(Progress):
         self._raise_on_bad = raise_on_bad
         self._fallback = fallback
 
-    def _prepare(self, x: Tensor) -> OnHost:
-        """Make a job for logits of this shape."""
-        ready, self._position = prepared(x, self._state, self._position, self._fallback)
-        self._bad = self._statuses()
-        self._last = max(self._last, largest(self._position))
-        self._ready = ready
-        return ready
-
     def _settle(self, job: _core.Job, x: Tensor) -> None:
         """Fix the number of rows and the seed: at the first draw, when all of it is checked."""
         seed = self._state.seed
@@ -145,7 +143,7 @@ class Sampler(Progress):
             seed = seed_from(self._generator)
             job.set("seed", seed)
         self._state = replace(self._state, requests=ops.requests_of(x), seed=seed)
-        self._settled = True
+        self._settled, self._open = True, None
 
     def __call__(
         self,
@@ -184,7 +182,7 @@ class Sampler(Progress):
         x = logits_of(logits, self._fallback)
         ready = self._ready
         if ready is None or not ready.fits(x):
-            ready = self._prepare(x)
+            ready = self._prepare(x, self._fallback)
         token = torch.empty_like(ready.token)
         ready.job.output("token", token)
         self._run(ready, x, allowed, logit_bias)
@@ -228,7 +226,7 @@ class Sampler(Progress):
         x = logits_of(logits, self._fallback)
         ready = self._ready
         if ready is None or not ready.fits(x):
-            ready = self._prepare(x)
+            ready = self._prepare(x, self._fallback)
         outputs, job = draw_outputs(x, report, top_logprobs), ready.job
         try:
             for name, tensor in outputs.items():
@@ -252,9 +250,12 @@ class Sampler(Progress):
         operators.check_traceable(self._state, x)
         if not isinstance(self._position, Tensor):
             self._position = on_device(self._position, x)
+        self._begin_with(x)
+        self._open = None
+        if self._ready is not None:
+            self._set_aside()  # the next direct draw begins from these tensors
         if self._bad is None:
             self._bad = torch.zeros_like(self._position, dtype=torch.int32)
-        self._ready = None  # the next direct draw begins from these tensors
         given = operators.settings_of(self._state, allowed, logit_bias, self._raise_on_bad)
         given["fallback"] = self._fallback
         made = operators.step(x, self._position, self._bad, given, report, top)
@@ -268,17 +269,17 @@ class Sampler(Progress):
         job = ready.job
         try:
             if allowed is not None:
-                allow(job, x, allowed, self._fallback)
+                job.allow(placed_mask(x, allowed, self._fallback))
             if logit_bias is not None:
-                bias(job, x, logit_bias, self._fallback)
+                set_bias(job, placed_bias(x, logit_bias, self._fallback))
             if not self._settled:
                 self._settle(job, x)
-            ready.run(x, self._position)
+            ready.run(x, self._position, self._turns)
         finally:
             if allowed is not None:
-                allow(job, x, self._state.allowed, self._fallback)
+                job.allow(ready.mask)
             if logit_bias is not None:
-                bias(job, x, self._state.logit_bias, self._fallback)
+                set_bias(job, ready.bias)
 
     def _note(self, status: Tensor) -> None:
         """Raise for bad rows, or remember them for `check`."""

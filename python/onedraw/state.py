@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from . import _core, ops
 from .arrays import own, plain
-from .edits import set_edits
 from .errors import shown
 from .params import (
     BAD_TOKEN,
@@ -103,8 +102,8 @@ class State:
                 "select(rows) keeps some of its rows, reset() begins anew"
             )
 
-    def select(self, rows: Tensor) -> State:
-        """The settings of some rows [n], in that order."""
+    def select(self, rows: Tensor, there: Callable[[torch.device], Tensor]) -> State:
+        """The settings of some `rows` [n], in that order; `there` gives these on a device."""
         chosen: dict[str, Any] = {"requests": rows.numel()}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -112,12 +111,13 @@ class State:
                 if isinstance(value, (list, tuple)):
                     chosen[field.name] = [value[row] for row in rows.tolist()]
                 elif isinstance(value, Tensor) and value.dim() > 1:
-                    chosen[field.name] = value[rows.to(value.device)]
+                    chosen[field.name] = value[there(value.device)]
             elif isinstance(value, Tensor) and value.dim():
-                chosen[field.name] = value[rows.to(value.device)]
+                chosen[field.name] = value[there(value.device)]
         if self.row_stream:  # a row keeps the stream that its number gave it
             check_range("stream", largest(self.stream), self.requests or 0, "row")
-            chosen["stream"] = self.stream + rows
+            first = self.stream
+            chosen["stream"] = first + (there(first.device) if isinstance(first, Tensor) else rows)
             chosen["row_stream"] = False
         return replace(self, **chosen)
 
@@ -142,19 +142,25 @@ def made_state(
     )
 
 
-def set_state(
-    job: _core.Job, x: Tensor, state: State, position: PerRow, fallback: str | None = None
-) -> None:
-    """Give a new `job` everything of `state` for the checked logits `x`."""
+def set_state(job: _core.Job, x: Tensor, state: State, position: PerRow) -> list[Tensor]:
+    """Give a new `job` everything of `state` but the edits, for the checked logits `x`.
+
+    Returns the tensors that the job reads.
+    """
+    given = {rule.name: getattr(state, rule.name) for rule in FILTERS}
+    given |= {"seed": 0 if state.seed is None else state.seed, "stream": state.stream}
+    given["position"] = position
+    placed = {
+        name: ops.placed(name, value, x) for name, value in given.items() if value is not None
+    }
     for rule in FILTERS:
-        value = getattr(state, rule.name)
-        if value is not None:
-            job.set(rule.name, ops.placed(rule.name, value, x))
+        if rule.name in placed:
+            job.set(rule.name, placed[rule.name])
     job.ties_keep = state.ties_keep
     job.bad_token = ops.check_bad_token(state.bad_token, x.shape[-1])
-    key = Noise(0 if state.seed is None else state.seed, state.stream, position, state.row_stream)
+    key = Noise(placed["seed"], placed["stream"], placed["position"], state.row_stream)
     ops.set_noise(job, key, x)
-    set_edits(job, x, state.allowed, state.logit_bias, fallback)
+    return [value for value in placed.values() if isinstance(value, Tensor)]
 
 
 def on_device(position: PerRow, x: Tensor) -> Tensor:

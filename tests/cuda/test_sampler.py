@@ -138,7 +138,57 @@ def test_a_launch_of_the_same_job_draws_the_next_token(cuda):
         token = sampler(x)
         for expected in tokens[1:]:
             assert torch.equal(token.cpu(), expected)
-            sampler._ready.run(x, sampler._position)
+            sampler._ready.run(x, sampler._position, sampler._turns)
+
+
+def replayed(sampler, x, job, token):
+    """The token of a launch that no call asked for, as a graph's replay makes it."""
+    job.run(x, sampler._position, sampler._turns)
+    return token.cpu().clone()
+
+
+def captured(sampler, x, monkeypatch):
+    """The job of a graph that is captured now, and the token that it writes."""
+    sampler(x)
+    monkeypatch.setattr(devices, "capturing", lambda: True)
+    token = sampler(x)
+    monkeypatch.setattr(devices, "capturing", lambda: False)
+    return sampler._ready, token
+
+
+def test_a_replay_draws_where_the_sampler_is(cuda, monkeypatch):
+    """Positions that are set, reset, or reached by draws of another shape are those of the graph."""
+    tokens = steps(onedraw.Sampler(**SETTINGS), LOGITS, 9)
+    with cuda.here():
+        sampler, x = onedraw.Sampler(**SETTINGS), cuda(LOGITS)
+        job, token = captured(sampler, x, monkeypatch)
+        sampler.position = 7
+        assert torch.equal(replayed(sampler, x, job, token), tokens[7])
+        assert sampler.position.tolist() == [8, 8, 8, 8]
+        sampler.position = torch.tensor([3, 3, 3, 3])
+        assert torch.equal(replayed(sampler, x, job, token), tokens[3])
+        sampler.reset(5)
+        assert torch.equal(replayed(sampler, x, job, token), tokens[5])
+        sampler.reset()
+        assert torch.equal(sampler(x.view(4, 1, 700)).cpu().flatten(), tokens[0])
+        assert sampler._ready is not job
+        job.job.output("token", token)  # of which a launch has its own copy
+        assert torch.equal(replayed(sampler, x, job, token), tokens[1])
+        assert torch.equal(sampler(x).cpu(), tokens[2])
+        assert sampler._ready is job
+
+
+def test_edits_of_a_call_leave_the_samplers_own(cuda):
+    own = {"allowed": torch.arange(700) % 2 > 0, "logit_bias": {3: 5.0, 9: 2.0}}
+    other = {"allowed": torch.arange(700) % 3 > 0, "logit_bias": torch.linspace(0, 4, 700)}
+    host = onedraw.Sampler(**SETTINGS, **own)
+    tokens = [host(LOGITS), host(LOGITS, **other), host(LOGITS), host(LOGITS, logit_bias={5: 9.0})]
+    tokens += steps(host, LOGITS)
+    with cuda.here():
+        sampler, x = onedraw.Sampler(**SETTINGS, **own), cuda(LOGITS)
+        got = [sampler(x), sampler(x, **other), sampler(x), sampler(x, logit_bias={5: 9.0})]
+        assert same([token.cpu() for token in got], tokens[:4])
+        assert same(steps(sampler, x), tokens[4:])
 
 
 def test_capture_needs_a_first_draw(cuda, monkeypatch):

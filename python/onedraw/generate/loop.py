@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from .. import devices
 from ..errors import BadRowError
 from ..sampler import Sampler
 from .details import Recorder
@@ -157,7 +158,7 @@ class Loop:
         """What may be drawn while no row may end."""
         if self.unfinished is None:
             mask = without(self.allowed, self.eos, logits.shape[-1])
-            self.unfinished = mask.to(logits.device)
+            self.unfinished = devices.stage(mask, logits.device)
         mask = self.unfinished
         return mask if self.rows is None or mask.dim() == 1 else mask[self.rows]
 
@@ -217,11 +218,11 @@ class Loop:
         left = (~done).nonzero().flatten()
         keep = torch.searchsorted(self.present, left)
         device = self.tape.tokens.device
-        there = keep.to(device, non_blocking=True)
+        there = devices.stage(keep, device)
         if keep.numel():
             self.decoder.select(there)
             self.sampler.select(keep)
-            self.rows, self.present = left.to(device, non_blocking=True), left
+            self.rows, self.present = devices.stage(left, device), left
         return there
 
     def _running(self, error: BadRowError) -> BadRowError | None:

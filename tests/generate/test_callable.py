@@ -7,7 +7,11 @@ import torch
 from toys import VOCAB, Toy
 
 import onedraw
+from fake_cuda import fake_cuda
 from onedraw.generate import generate
+from onedraw.generate.callable_model import CallableDecoder
+from onedraw.generate.loop import Loop
+from onedraw.generate.tape import Tape
 
 
 def by_hand(model, ids, steps, context=None, **params):
@@ -116,3 +120,31 @@ def test_the_package_is_the_function(toy):
     package = sys.modules["onedraw.generate"]
     text = package(toy, [[1, 2]], max_new_tokens=3, seed=0)
     assert torch.equal(text, onedraw.generate(toy, [[1, 2]], max_new_tokens=3, seed=0))
+
+
+@pytest.mark.parametrize(("ids", "logits"), [("cpu", "cuda:0"), ("cuda:0", "cpu")])
+def test_ids_and_logits_on_different_devices_are_refused(ids, logits):
+    with fake_cuda():
+        tape = Tape(torch.ones(2, 3, dtype=torch.int64, device=ids), 4, 0)
+
+        def model(context):
+            assert str(context.device) == ids
+            return torch.zeros(2, VOCAB, device=logits)
+
+        with pytest.raises(ValueError, match=f"the logits .* {logits}, got them on {ids}"):
+            CallableDecoder(model, tape, 1, None).prefill()
+        assert CallableDecoder(model, tape, 1, None, anywhere=True).prefill().shape == (2, VOCAB)
+
+
+def test_generate_refuses_them_unless_there_is_a_fallback():
+    def model(context):
+        with fake_cuda():
+            return torch.zeros(len(context), VOCAB, device="cuda:0")
+
+    with pytest.raises(ValueError, match="input_ids must be on the device of the logits"):
+        generate(model, [[1, 2]], max_new_tokens=3)
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loop, "_draw", lambda self, logits, step: seen.append(logits))
+        generate(model, [[1, 2]], max_new_tokens=3, fallback="cpu")
+    assert seen[0].is_cuda

@@ -73,7 +73,8 @@ def generate(
         A callable takes int64 [b, t] and returns logits [b, t, V] (or [b, 1, V], or [b, V]: the last step
         alone); b shrinks when rows finish.
     input_ids : Tensor, array or lists
-        Token ids [B, T] or [T]; lists may differ in length (with a Hugging Face model).
+        Token ids [B, T] or [T]; lists may differ in length (with a Hugging Face model). For another callable
+        they are on the device of its logits; lists are on the CPU.
     params : SamplingParams, or one a request, optional
     temperature, top_k, top_p, min_p : float or int, or one a request
     ties : {"first", "keep"}, optional
@@ -115,21 +116,25 @@ def generate(
         Return a `Generation`, with the record of each token.
     look_every : int
         On a device the host asks only every so many steps which rows have finished, and reads the answer
-        when it has come, without waiting. So the device may draw up to twice as many tokens a row for
-        nothing (they are cut off), a streamer gets its tokens in bursts, and bad rows are found as late. 1
-        is for streaming token by token, one step behind. The CPU's rows are looked at in each step.
+        when it has come; only where it has not come when the next is due does it wait for it, so that it is
+        never further ahead. So the device may draw up to twice as many tokens a row for nothing (they are
+        cut off), a streamer gets its tokens in bursts, and bad rows are found as late. 1 is for streaming
+        token by token, one step behind. The CPU's rows are looked at in each step.
     cuda_graph : bool
         Capture a step, from the model to the stop, into a CUDA graph, and launch that for each token: for
-        small batches, where the launches of a step take longer than their work. Needs a model of
-        transformers on CUDA that works with a static cache, which has room for all tokens from the first on;
-        finished rows stay in the batch.
+        small batches, where the launches of a step take longer than their work. Each call captures anew,
+        after a few plain steps: torch waits for the device then, and gives back the memory that it keeps
+        for later; short texts are not worth it. Needs a model of transformers on one CUDA device, with
+        attention by sdpa or eager, that works with a static cache; this has room for all tokens from the
+        first on, behind a sliding window too. Finished rows stay in the batch.
     report, top_logprobs
         What the record holds, as in `onedraw.draw`: by default all, and 5 alternatives (or V).
 
     Returns
     -------
     Tensor or Generation
-        On the device of the model. A finished row goes on with pad; no column is all pad but of the prompt.
+        On the device of the model; of a plain callable, on that of input_ids. A finished row goes on with pad;
+        no column is all pad but of the prompt.
 
     Raises
     ------
@@ -151,8 +156,10 @@ def generate(
     mates, on padding or on order, as long as its logits do not. But a matrix product over another batch may
     round its logits otherwise; such a small change seldom changes a token, though it can.
 
-    Finished rows leave the batch, and the tokens are written to one buffer. On a device no step waits for
-    it (see `look_every`).
+    Finished rows leave the batch, and the tokens are written to one buffer. On a device no step of ours
+    waits for it but as `look_every` says, or with a `fallback`. A model's own may: with padding one of
+    transformers looks at its mask in each step where attention is flash or flex, or by sdpa beyond
+    `context_length`; with a dynamic ``rope_type`` it looks at its positions.
 
     Examples
     --------
@@ -233,7 +240,8 @@ def generate(
     elif pretrained:
         decoder = HuggingFaceDecoder(model, tape, prompts, limits, samples, context_length)
     else:
-        decoder = CallableDecoder(model, tape, samples, context_length)
+        anywhere = fallback is not None
+        decoder = CallableDecoder(model, tape, samples, context_length, anywhere=anywhere)
     check_streamer(streamer)
     # The last of what may be refused: it takes a seed where none is given.
     drawn = row_sampler(

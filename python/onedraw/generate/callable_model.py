@@ -27,6 +27,8 @@ class CallableDecoder:
         Rows of a request, which share the first call.
     context_length : int, optional
         Of a longer context only so many of the newest tokens are shown.
+    anywhere : bool
+        Whether the logits may be on another device than the tape: the Sampler has a `fallback` then.
     """
 
     def __init__(
@@ -35,9 +37,11 @@ class CallableDecoder:
         tape: Tape,
         samples: int,
         context_length: int | None,
+        *,
+        anywhere: bool = False,
     ) -> None:
         self.model, self.tape, self.context_length = model, tape, context_length
-        self.samples = samples
+        self.samples, self.anywhere = samples, anywhere
         self.rows: Tensor | None = None
 
     def prefill(self) -> Tensor:
@@ -58,7 +62,13 @@ class CallableDecoder:
     def _call(self, rows: Tensor | None) -> Tensor:
         cut = 0 if self.context_length is None else max(0, self.tape.end - self.context_length)
         context = self.tape.text(rows, cut)
-        return last_logits(self.model(context), context)
+        logits = last_logits(self.model(context), context)
+        if logits.is_cuda != context.is_cuda and not self.anywhere:
+            raise ValueError(
+                f"input_ids must be on the device of the logits that model returns, {logits.device}, got them "
+                f"on {context.device}: else each step would wait for the device (fallback='cpu' draws there)"
+            )
+        return logits
 
 
 def last_logits(output: Any, context: Tensor) -> Tensor:

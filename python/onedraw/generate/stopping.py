@@ -148,5 +148,6 @@ def without(allowed: Any, tokens: tuple[int, ...], vocab: int) -> Tensor:
             bit = 1 << token % 32
             mask[..., token // 32] &= ~(bit - 2**32 if bit == 2**31 else bit)
     else:
-        mask[..., ids] = False
+        for token in ids:  # a list of them would be copied to a device, and waited for
+            mask[..., token] = False
     return mask

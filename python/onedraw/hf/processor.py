@@ -21,6 +21,8 @@ from .rows import check_seed, keys, positions
 
 __all__ = ["OneDraw"]
 
+ROWWISE = ("temperature", "top_k", "top_p", "min_p", "stream")
+
 
 class OneDraw(LogitsProcessor):  # type: ignore[misc]
     """Draws a token a row, and leaves 0 at it and -inf elsewhere: float [R, V] -> [R, V].
@@ -88,8 +90,6 @@ class OneDraw(LogitsProcessor):  # type: ignore[misc]
     (2, 2)
     """
 
-    supports_continuous_batching = False
-
     def __init__(
         self,
         temperature: Values = None,
@@ -156,7 +156,7 @@ class OneDraw(LogitsProcessor):  # type: ignore[misc]
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Draw from the scores [R, V] behind the tokens [R, T]."""
-        if scores.dim() != 2 or scores.shape[0] != input_ids.shape[0]:
+        if input_ids.dim() != 2 or scores.shape[:-1] != input_ids.shape[:1]:
             raise ValueError(
                 "scores must be [R, V] with a row for each of input_ids (continuous batching has "
                 f"others, and is not supported), got {shown(scores)} and {shown(input_ids)}"
@@ -175,6 +175,9 @@ class OneDraw(LogitsProcessor):  # type: ignore[misc]
         _refuse_beams()
         if self._rows not in (None, rows):
             raise ValueError(f"params must have one entry a row, {rows}, got {self._rows}")
+        for name, value in self._settings.items():
+            if name in ROWWISE and isinstance(value, Tensor) and value.shape[0] != rows:
+                raise ValueError(f"{name} must have one value a row, {rows}, got {value.shape[0]}")
         position = self._position(rows, length)
         key = keys(self._seed, self._generator, rows)
         made = Sampler(**self._settings | {"seed": key.seed}, position=position)

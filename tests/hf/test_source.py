@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import linecache
 import traceback
 
 import pytest
@@ -112,6 +113,16 @@ def test_a_source_that_cannot_be_read(monkeypatch):
     monkeypatch.setattr(inspect, "getsourcelines", lambda _: (_ for _ in ()).throw(OSError("gone")))
     with pytest.raises(RuntimeError, match=r"its source cannot be read \(gone\)"):
         onedraw.hf.patch()
+
+
+def test_a_source_that_is_not_what_runs(tmp_path, monkeypatch):
+    """As after an upgrade under a running process."""
+    loop = method(THEIRS, tmp_path, monkeypatch)
+    file = tmp_path / "another_loop.py"
+    file.write_text(file.read_text().replace("this_peer_finished = False", "finished = False"))
+    linecache.checkcache()
+    with pytest.raises(RuntimeError, match="its source is not what runs"):
+        redrawn(loop, "9.9")
 
 
 @pytest.mark.parametrize("version", ["4.57.6", "5.0.0", "5.1.0", "5.1.0.dev0"])

@@ -73,14 +73,12 @@ def redrawn(sample: object, version: str) -> FunctionType:
     function = tree.body[0].body[0]  # type: ignore[attr-defined]
     if not isinstance(function, ast.FunctionDef) or function.decorator_list:
         raise unknown("_sample is no plain method")
+    _without_values(function)
+    if _shape(_compiled(tree, sample.__code__)) != _shape(sample.__code__):
+        raise unknown("its source is not what runs (was it upgraded since it was imported?)")
     if (why := _replace(function)) is not None:
         raise unknown(why)
-    _without_values(function.args)
-    function.returns = None
-    module = compile(tree, sample.__code__.co_filename, "exec", dont_inherit=True)
-    code = _inner(_inner(module))
-    if code.co_freevars != sample.__code__.co_freevars:
-        raise unknown("_sample has other free variables than its source")
+    code = _compiled(tree, sample.__code__)
     made = FunctionType(
         code, sample.__globals__, sample.__name__, sample.__defaults__, sample.__closure__
     )
@@ -126,16 +124,25 @@ def _simple_statements(node: ast.AST) -> Iterator[ast.AST]:
             yield child
 
 
-def _without_values(arguments: ast.arguments) -> None:
+def _without_values(function: ast.FunctionDef) -> None:
     """Take off what defining the function again would evaluate: annotations and defaults."""
-    for node in ast.walk(arguments):
+    for node in ast.walk(function.args):
         if isinstance(node, ast.arg):
             node.annotation = None
-    arguments.defaults = []
-    arguments.kw_defaults = [None] * len(arguments.kwonlyargs)
+    function.args.defaults = []
+    function.args.kw_defaults = [None] * len(function.args.kwonlyargs)
+    function.returns = None
 
 
-def _inner(code: CodeType) -> CodeType:
-    """The code of the one class or function in `code`."""
-    (inner,) = (const for const in code.co_consts if isinstance(const, CodeType))
-    return inner
+def _compiled(tree: ast.Module, like: CodeType) -> CodeType:
+    """The code of the one function of the one class in `tree`, compiled as `like` was."""
+    code = compile(tree, like.co_filename, "exec", dont_inherit=True)
+    for _ in range(2):
+        (code,) = (const for const in code.co_consts if isinstance(const, CodeType))
+    return code
+
+
+def _shape(code: CodeType) -> tuple[object, ...]:
+    """What names and constants a function has; its instructions depend on its module's imports, too."""
+    constants = [const for const in code.co_consts if not isinstance(const, CodeType)]
+    return code.co_name, code.co_names, code.co_varnames, code.co_freevars, constants

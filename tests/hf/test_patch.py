@@ -54,6 +54,14 @@ def test_seeds_one_a_row(llama):
         assert torch.equal(write(llama, inputs), text)
 
 
+def test_the_seeds_are_copies(llama):
+    seeds = SEEDS.clone()
+    with patch(seeds):
+        text = write(llama)
+        seeds.zero_()
+        assert torch.equal(write(llama), text)
+
+
 def test_each_generate_begins_anew(llama):
     with patch(seed=3):
         first = write(llama)
@@ -154,7 +162,11 @@ def test_stop_strings(llama):
         stop = tokenizer.decode(text[8:10])
         end = 10 + tokenizer.decode(text[6:]).index(stop) - 2
         stopped = write(llama, inputs, **given, stop_strings=[stop], tokenizer=tokenizer)
-    assert stopped[0].tolist() == text[:end]
+    drawer = onedraw.hf.OneDraw(temperature=1.3, seed=0)
+    drawn = write(
+        llama, inputs, **given, stop_strings=[stop], tokenizer=tokenizer, logits_processor=[drawer]
+    )
+    assert stopped[0].tolist() == drawn[0].tolist() == text[:end]
     assert end < len(text)
 
 

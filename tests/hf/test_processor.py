@@ -41,14 +41,18 @@ def test_the_tokens_of_the_patch(decoder, name, do_sample):
     assert torch.equal(ours, patched(decoder, **settings))
 
 
-@pytest.mark.parametrize("name", options.AROUND | options.STATIC)
+EVERY = options.AROUND | options.DECODER_ONLY | options.STATIC
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_options_around_the_draw(llama, name):
     both = {"temperature": 0.8, "top_k": 20, "top_p": 0.95, "min_p": 0.01}
-    make = (options.AROUND | options.STATIC)[name]
-    given = {name: value for name, value in make().items() if name not in both}
-    theirs = patched(llama, **make() | both)
-    given = {name: value for name, value in make().items() if name not in both}
-    assert torch.equal(one_draw(llama, False, both, **given), theirs)
+    theirs, ours = options.Recorded(), options.Recorded()
+    text = patched(llama, **EVERY[name]() | both, streamer=theirs)
+    given = {name: value for name, value in EVERY[name]().items() if name not in both}
+    assert torch.equal(one_draw(llama, False, both, **given, streamer=ours), text)
+    assert ours.put_tokens == theirs.put_tokens
+    assert ours.ended == theirs.ended == 1
 
 
 @pytest.mark.parametrize("do_sample", [True, False])
@@ -221,6 +225,14 @@ def test_the_settings_are_copies(llama):
     allowed.zero_()
     assert torch.equal(drawer(ids, scores), first)
     assert torch.equal(other(ids, scores), first)
+
+
+def test_a_beam_search_is_refused_where_a_text_could_go_on(llama):
+    drawer = OneDraw(seed=0)
+    ids = prompts(llama)["input_ids"]
+    drawer(ids[:, :5].repeat(2, 1), torch.zeros(6, VOCAB))
+    with pytest.raises(RuntimeError, match="num_beams must be 1 with OneDraw"):
+        llama.generate(ids, num_beams=2, max_new_tokens=3, logits_processor=[drawer])
 
 
 def test_a_beam_search_is_refused(llama):

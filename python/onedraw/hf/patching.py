@@ -12,7 +12,7 @@ import transformers
 from torch import Tensor
 from transformers.generation.utils import GenerationMixin
 
-from ..arrays import check_fallback
+from ..arrays import check_fallback, own
 from ..params import PerRow
 from ..randomness import check_generator
 from .drawing import DrawingProcessors
@@ -36,7 +36,8 @@ class Patch:
     """
 
     def __init__(self, seed: Any, generator: torch.Generator | None, fallback: str | None) -> None:
-        self.seed, self.generator, self.fallback = seed, generator, fallback
+        self.seed = list(seed) if isinstance(seed, (list, tuple)) else own(seed)
+        self.generator, self.fallback = generator, fallback
 
     def __enter__(self) -> Patch:
         """Put it in force again, if it was taken back."""
@@ -47,7 +48,7 @@ class Patch:
         """Take it back; patches that were in force beside it stay."""
         _remove(self)
 
-    def processors(
+    def _processors(
         self, model: Any, input_ids: Tensor, processors: Any, config: Any, inputs: dict[str, Any]
     ) -> DrawingProcessors:
         """Logits processors that draw, for one `generate` of rows [R, T]."""
@@ -220,7 +221,7 @@ def _loop(theirs: Callable[..., Any], changed: Callable[..., Any]) -> Callable[.
                 *args,
                 **kwargs,
             )
-        drawing = current.processors(self, input_ids, logits_processor, generation_config, kwargs)
+        drawing = current._processors(self, input_ids, logits_processor, generation_config, kwargs)
         result = changed(
             self, input_ids, drawing, stopping_criteria, generation_config, *args, **kwargs
         )

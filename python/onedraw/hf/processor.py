@@ -21,6 +21,7 @@ from .rows import check_seed, keys, positions
 
 __all__ = ["OneDraw"]
 
+CALLERS = 8  # how far up a search is looked for: the list of processors is the first, it the next
 ROWWISE = ("temperature", "top_k", "top_p", "min_p", "stream")
 
 
@@ -71,6 +72,8 @@ class OneDraw(LogitsProcessor):  # type: ignore[misc]
 
     With ``output_scores=True`` the scores are these rows of one token, so that
     `compute_transition_scores` gives 0; ``output_logits=True`` shows the model's logits, as always.
+
+    One OneDraw is for one `generate` at a time.
 
     Under assisted decoding the text is, given equal logits, the one that is written without; the
     assistant draws with the same noise, and so guesses what is drawn more often.
@@ -161,6 +164,7 @@ class OneDraw(LogitsProcessor):  # type: ignore[misc]
                 "scores must be [R, V] with a row for each of input_ids (continuous batching has "
                 f"others, and is not supported), got {shown(scores)} and {shown(input_ids)}"
             )
+        _refuse_beams()
         rows, length = input_ids.shape
         sampler = self._sampler
         if sampler is None or length != self._next or rows != self._of:
@@ -172,7 +176,6 @@ class OneDraw(LogitsProcessor):  # type: ignore[misc]
 
     def _begin(self, rows: int, length: int) -> Sampler:
         """A Sampler for the next tokens of `rows` texts that are `length` tokens long."""
-        _refuse_beams()
         if self._rows not in (None, rows):
             raise ValueError(f"params must have one entry a row, {rows}, got {self._rows}")
         for name, value in self._settings.items():
@@ -208,15 +211,14 @@ class OneDraw(LogitsProcessor):  # type: ignore[misc]
 
 def _refuse_beams() -> None:
     """Raise if it is a beam search that calls; its scores alone do not show that."""
-    frame = sys._getframe(2)
-    for _ in range(8):
-        caller = frame.f_back
-        if caller is None:
+    frame = sys._getframe(1).f_back
+    for _ in range(CALLERS):
+        if frame is None:
             return
-        frame = caller
-        name = frame.f_globals.get("__name__", "")
-        if "beam_search" in frame.f_code.co_name and name.startswith("transformers."):
+        module = frame.f_globals.get("__name__", "")
+        if "beam_search" in frame.f_code.co_name and module.startswith("transformers."):
             raise RuntimeError(
                 "num_beams must be 1 with OneDraw: beam search needs the scores of all tokens, and "
                 "OneDraw leaves one"
             )
+        frame = frame.f_back

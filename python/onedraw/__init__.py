@@ -5,6 +5,10 @@ onedraw.info`` can say what is wrong; every name then raises the reason.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import hf as hf
 
 try:
     from ._core import SPEC_VERSION, build_info

@@ -48,12 +48,12 @@ def network(request, made):
 
 @pytest.fixture(
     params=[
-        pytest.param(k, marks=[pytest.mark.slow] * (k in ("gpt2", "bart")))
-        for k in DECODERS + ENCODER_DECODERS
+        "llama",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("gpt2", "t5", "bart")),
     ]
 )
 def table_network(request, made):
-    """For long tables: one of each sort, and the others among the slow tests."""
+    """For long tables: one, and the others among the slow tests."""
     return made[request.param]
 
 

@@ -54,6 +54,11 @@ def test_a_set_of_options_of_decoders(decoder, name):
     compare(decoder, (options.DECODER_ONLY | options.STATIC)[name])
 
 
+@pytest.mark.parametrize("name", ["several ends", "typical_p", "a user's processors"])
+def test_some_options_of_each_network(network, name):
+    compare(network, options.SETS[name])
+
+
 def test_several_samples(network):
     result = compare(network, lambda: {"top_k": 9, "top_p": 0.95}, num_return_sequences=4)
     assert result.sequences.shape[0] == 12

@@ -24,16 +24,16 @@ def write(model, inputs=None, **given):
 
 @pytest.mark.parametrize("samples", [1, 3])
 @pytest.mark.parametrize("seed", [7, -1, 2**64 - 1, SEEDS, SEEDS.tolist(), [1, None, 3]])
-def test_the_text_of_onedraw_generate(decoder, seed, samples):
+def test_the_text_of_onedraw_generate(llama, seed, samples):
     """The same seeds, streams and positions: padded prompts, several samples of each."""
     given = {"temperature": 1.3, "top_k": 20, "top_p": 0.95, "num_return_sequences": samples}
     torch.manual_seed(0)
     with patch(seed):
-        ours = write(decoder, **given)
+        ours = write(llama, **given)
     torch.manual_seed(0)
     theirs = onedraw.generate(
-        decoder,
-        **prompts(decoder),
+        llama,
+        **prompts(llama),
         **given,
         ties="keep",
         seed=seed,

@@ -38,3 +38,20 @@ def test_an_unknown_kernel_in_the_environment() -> None:
     assert "onedraw cannot be used here: ONEDRAW_KERNEL must be one of the kernels" in done.stderr
     assert "got 'sse9'" in done.stderr
     assert python("import onedraw.info", ONEDRAW_KERNEL="sse9").returncode == 0
+
+
+def test_transformers_is_not_imported_before_it_is_used() -> None:
+    done = python("import onedraw\nassert 'transformers' not in sys.modules")
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_transformers() -> None:
+    done = python("sys.modules['transformers'] = None\nimport onedraw\nonedraw.sample\nonedraw.hf")
+    assert done.returncode == 1
+    assert "ImportError: onedraw.hf needs transformers: pip install 'onedraw[hf]'" in done.stderr
+
+
+def test_an_unknown_name() -> None:
+    done = python("import onedraw\nprint(hasattr(onedraw, 'sampel'))\nonedraw.sampel")
+    assert done.stdout == "False\n"
+    assert "AttributeError: module 'onedraw' has no attribute 'sampel'" in done.stderr

@@ -4,6 +4,12 @@ Where torch or the extension is missing, importing this still succeeds, so that 
 onedraw.info`` can say what is wrong; every name then raises the reason.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import hf as hf
+
 try:
     from ._core import SPEC_VERSION, build_info
     from .errors import BadRowError
@@ -16,6 +22,12 @@ try:
     from .weights import multinomial
 
     __version__: str = build_info()["version"]
+
+    def __getattr__(name: str) -> object:
+        if name == "hf":  # needs transformers, which takes seconds to import
+            return import_module("onedraw.hf")
+        raise AttributeError(f"module 'onedraw' has no attribute {name!r}")
+
 except ImportError as error:
     _reason = error
 

@@ -10,6 +10,8 @@ from tempfile import TemporaryDirectory
 
 import torch
 from torch._subclasses import FakeTensorMode
+from torch._subclasses.fake_tensor import is_fake, unset_fake_temporarily
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # What sets the current device before an operator runs; a torch without CUDA has none for it.
@@ -62,16 +64,32 @@ class Uploads(TorchDispatchMode):
         if kwargs.get("pin_memory"):
             self.pinned.append(result.untyped_storage())
         source, queued = args[0] if args else None, kwargs.get("non_blocking", False)
+        indexes = func in (torch.ops.aten.index.Tensor, torch.ops.aten.index_put_.default)
+        if indexes and source.is_cuda and any(x is not None and not x.is_cuda for x in args[1]):
+            raise RuntimeError(f"{func} waits until the device has read which rows")
         if func is torch.ops.aten.copy_.default:
             source, queued = args[1], (args[2] if len(args) > 2 else queued)
         elif func is not torch.ops.aten._to_copy.default:
             return result
-        if result.is_cuda and not source.is_cuda and source.dim():
+        if result.is_cuda and not source.is_cuda and source.dim() and source.numel():
             memory = source.untyped_storage()._cdata
             if not queued or all(memory != storage._cdata for storage in self.pinned):
                 raise RuntimeError(f"{func} waits until the device has read {list(source.shape)}")
             self.made += 1
         return result
+
+
+class RealHost(TorchDispatchMode):
+    """Lets what is on the host have values, which may be looked at: of FakeTensorMode's, only the device is fake."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        tensors = [x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+        device = torch.device(kwargs.get("device") or "cpu")
+        if device.type != "cpu" or kwargs.get("pin_memory") or any(map(is_fake, tensors)):
+            return func(*args, **kwargs)
+        with unset_fake_temporarily():
+            return func(*args, **kwargs)
 
 
 @contextmanager

@@ -1,15 +1,19 @@
-"""The decode step on a device never waits for it: run on fake CUDA tensors, where a value asked for is an error."""
+"""The decode step on a device never waits for it: run on fake CUDA tensors, where a value asked for is an error.
+
+What is on the host has values; a copy between it and the device is an error unless it is queued and pinned.
+"""
 
 from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import DataDependentOutputException
+from torch._subclasses.fake_tensor import DataDependentOutputException, is_fake
 from toys import VOCAB, tiny
 
 import onedraw
-from fake_cuda import fake_cuda
+from fake_cuda import RealHost, Uploads, fake_cuda
+from onedraw import _core, devices, edits, operators, sampler
 from onedraw.generate import graph
 from onedraw.generate import loop as loops
 from onedraw.generate.callable_model import CallableDecoder
@@ -21,8 +25,10 @@ from onedraw.generate.prompts import Prompts
 from onedraw.generate.stopping import Stopping
 from onedraw.generate.tape import Tape
 from onedraw.generate.watching import Watch
+from onedraw.prepared import OnDevice
 
 ROWS, PROMPT, NEW, EOS = 3, 5, 16, (7, 11)
+DEVICE = torch.device("cuda", 0)
 
 
 class HostReadError(Exception):
@@ -45,50 +51,50 @@ class Unread:
 @pytest.fixture(autouse=True)
 def _fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(loops, "Look", Unread)
-    with fake_cuda(), torch.no_grad():
+    with fake_cuda(), Uploads(), RealHost(), torch.no_grad():
         yield
 
 
-def there(thing: object) -> None:
-    """The tensors of an object that was made on the host, on the device."""
-    for name, value in vars(thing).items():
-        if isinstance(value, Tensor):
-            setattr(thing, name, value.to("cuda"))
-
-
-def on_host(limits: list[int]) -> Stopping:
-    """What is looked at before the loop begins is no step's business."""
-    from torch._subclasses import fake_tensor
-
-    with fake_tensor.unset_fake_temporarily():
-        return Stopping(torch.tensor(limits), EOS, at_once=False)
-
-
 def steps_run(
-    decode, *, details: bool = False, look_every: int = 6, graphed: bool = False, **settings
+    decode,
+    *,
+    details: bool = False,
+    look_every: int = 6,
+    graphed: bool = False,
+    min_new: int = 3,
+    seed=0,
+    allowed=None,
+    **settings,
 ) -> int:
     """Run the loop; how many tokens a row were drawn when the host first read."""
     tape = Tape(torch.ones(ROWS, PROMPT, dtype=torch.int64, device="cuda"), NEW, 0)
-    stopping = on_host([NEW] * ROWS)
-    there(stopping)
-    sampler = onedraw.Sampler(**settings, seed=0, raise_on_bad=False)
+    stopping = Stopping(torch.tensor([NEW] * ROWS), EOS, at_once=False)
+    for name, value in vars(stopping).items():  # it has looked at them: not a step's business
+        if isinstance(value, Tensor):
+            setattr(stopping, name, devices.stage(value, DEVICE))
+    drawn = onedraw.Sampler(**settings, seed=seed, allowed=allowed, raise_on_bad=False)
     recorder = Recorder(ROWS, NEW, "all", 3) if details else None
     decoder = decode(tape)
     loop = Loop(
         decoder,
-        sampler,
+        drawn,
         tape,
         stopping,
         Watch(),
         recorder,
-        min_new=3,
+        min_new=min_new,
         eos=EOS,
+        allowed=allowed,
         look_every=look_every,
-        graphed=GraphedSteps(decoder, sampler, tape, stopping, recorder) if graphed else None,
+        graphed=GraphedSteps(decoder, drawn, tape, stopping, recorder) if graphed else None,
     )
     with pytest.raises(HostReadError):
         loop.run()
     return tape.end - PROMPT
+
+
+def lengths(tokens: int) -> Tensor:
+    return torch.full((ROWS,), tokens, device=DEVICE)
 
 
 def plain(tape: Tape) -> CallableDecoder:
@@ -100,8 +106,8 @@ def network(mask: Tensor | None, kind: str = "llama", **more):
     def decode(tape: Tape) -> HuggingFaceDecoder:
         with torch.device("cuda"):
             model = tiny(kind, **more)
-        prompts = Prompts(tape.tokens[:, :PROMPT], mask, torch.full((ROWS,), PROMPT))
-        return HuggingFaceDecoder(model, tape, prompts, torch.full((ROWS,), NEW), 1, None)
+        prompts = Prompts(tape.tokens[:, :PROMPT], mask, lengths(PROMPT))
+        return HuggingFaceDecoder(model, tape, prompts, lengths(NEW), 1, None)
 
     return decode
 
@@ -153,13 +159,133 @@ def test_a_network_in_a_graph(details, monkeypatch):
     def decode(tape: Tape) -> StaticDecoder:
         with torch.device("cuda"):
             model = tiny("llama")
-        prompts = Prompts(tape.tokens[:, :PROMPT], None, torch.full((ROWS,), PROMPT))
-        return StaticDecoder(model, tape, prompts, torch.full((ROWS,), NEW), 1)
+        prompts = Prompts(tape.tokens[:, :PROMPT], None, lengths(PROMPT))
+        return StaticDecoder(model, tape, prompts, lengths(NEW), 1)
 
     captured = []
     monkeypatch.setattr(graph, "capture", lambda step, device: captured.append(step) or step)
     assert steps_run(decode, details=details, graphed=True, temperature=0.8, top_k=5) == 12
     assert len(captured) == 1
+
+
+class Job:
+    """Is told all that a launch reads and writes, and does nothing."""
+
+    ties_keep = row_stream = False
+    bad_token = 0
+
+    def told(self, *given: object) -> None:
+        for value in given:
+            assert not isinstance(value, Tensor) or value.is_cuda
+
+    set = output = allow = bias = bias_sparse = told
+
+
+@pytest.fixture
+def launched(monkeypatch) -> list[tuple[int, ...]]:
+    """Shapes of logits: the draws go the way of a device up to the launch, not that of a traced call."""
+    shapes: list[tuple[int, ...]] = []
+    monkeypatch.setattr(operators, "traced", lambda x: False)
+    monkeypatch.setattr(_core, "Job", Job)
+    monkeypatch.setattr(_core, "cuda_stream", lambda x: 0)
+    monkeypatch.setattr(sampler, "logits_of", lambda x, fallback: x)
+    tensor = edits._tensor
+    monkeypatch.setattr(edits, "_tensor", lambda x, name: x if is_fake(x) else tensor(x, name))
+    monkeypatch.setattr(devices, "current_stream", lambda x: None)
+    monkeypatch.setattr(
+        devices, "new_workspace", lambda x: torch.zeros(8, dtype=torch.uint8, device=x.device)
+    )
+    monkeypatch.setattr(
+        devices, "launch", lambda job, x, space, advance: shapes.append(tuple(x.shape))
+    )
+    return shapes
+
+
+@pytest.fixture
+def one_finishes(monkeypatch) -> None:
+    """The first look comes at the step after it was asked for, and says that row 1 has finished."""
+
+    class First(Unread):
+        made = 0
+
+        def __init__(self, *tensors: Tensor) -> None:
+            super().__init__(*tensors)
+            First.made += 1
+            self.first = First.made == 1
+            self.columns = tensors[1].shape
+
+        def ready(self) -> bool:
+            return self.first
+
+        def read(self) -> tuple[Tensor, Tensor]:
+            if not self.first:
+                raise HostReadError
+            facts = torch.tensor([[0, 1, 0], [0, 4, 0], [0, 0, 0]])
+            return facts, torch.zeros(self.columns, dtype=torch.int64)
+
+    monkeypatch.setattr(loops, "Look", First)
+
+
+PER_ROW = {
+    "temperature": [0.7, 0.8, 0.9],
+    "top_k": [3, 4, 5],
+    "seed": [1, 2, 3],
+    "logit_bias": [{1: 2.0}, None, {3: 1.0}],
+}
+
+
+def draws(decode=plain, **more):
+    """Steps of rows that each have settings of their own."""
+    allowed = torch.ones(ROWS, VOCAB, dtype=torch.bool)
+    return steps_run(decode, min_new=9, allowed=allowed, **PER_ROW, **more)
+
+
+@pytest.mark.usefixtures("one_finishes")
+@pytest.mark.parametrize("details", [False, True])
+@pytest.mark.parametrize("kind", ["callable", "network", "padded"])
+def test_the_draw_of_a_device(kind, details, launched):
+    mask = torch.ones(ROWS, PROMPT, dtype=torch.int64, device="cuda")
+    decode = plain if kind == "callable" else network(mask if kind == "padded" else None)
+    assert draws(decode, details=details) == NEW
+    assert launched == [(3, VOCAB)] * 7 + [(2, VOCAB)] * 9
+
+
+@pytest.mark.usefixtures("one_finishes")
+def test_a_look_in_the_sampler_is_caught(launched, monkeypatch):
+    monkeypatch.setattr(OnDevice, "bad", lambda self: bool(self.status.any()))
+    with pytest.raises(DataDependentOutputException):
+        draws()
+
+
+@pytest.mark.usefixtures("one_finishes")
+@pytest.mark.parametrize("where", [onedraw.Sampler, CallableDecoder])
+def test_a_look_where_rows_leave_is_caught(where, launched, monkeypatch):
+    select = where.select
+
+    def curious(self, rows):
+        there = rows if rows.is_cuda else self._position
+        assert there.tolist()
+        select(self, rows)
+
+    monkeypatch.setattr(where, "select", curious)
+    with pytest.raises(DataDependentOutputException):
+        draws()
+    assert len(launched) == 7
+
+
+@pytest.mark.usefixtures("one_finishes")
+@pytest.mark.parametrize("queued", [False, True])
+def test_a_copy_of_memory_that_is_not_pinned_is_caught(queued, launched, monkeypatch):
+    stage = devices.stage
+
+    def hasty(value, device):
+        hurried = stage if len(launched) < 7 else Tensor.to
+        return hurried(value, device, **({} if hurried is stage else {"non_blocking": queued}))
+
+    monkeypatch.setattr(devices, "stage", hasty)
+    with pytest.raises(RuntimeError, match="waits until the device has read"):
+        draws()
+    assert len(launched) == 7
 
 
 def waiting(wait):

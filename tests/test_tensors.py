@@ -220,9 +220,7 @@ def test_cuda_logits_without_cuda_kernels(monkeypatch: pytest.MonkeyPatch) -> No
         raise RuntimeError("this build of onedraw has no CUDA kernels: no nvcc was found")
 
     monkeypatch.setattr(_core, "cuda_device_count", absent)
-    with pytest.raises(
-        ValueError, match=r"cpu: this build .* no CUDA kernels: no nvcc.*on cuda:0"
-    ):
+    with pytest.raises(ValueError, match=r"cpu: this build .* no CUDA kernels: no nvcc.*on cuda:0"):
         devices.check_kernel(there, "logits")
 
 

@@ -28,6 +28,11 @@ __device__ __noinline__ void narrow(Row<dtype> row) {
     low = about.low;
     high = about.high;
   }
+  if (1 <= step && step <= 4 && !s.has(low) && !s.has(high)) {
+    const Bracket about = bracket_between(s);
+    low = about.low;
+    high = about.high;
+  }
   const bool has_low = s.has(low), has_high = s.has(high) && high > low;
   if (!has_low && !has_high) low = key_between(s.low, s.high, step % 2 == 0);
   __syncthreads();
@@ -87,7 +92,6 @@ template <DType dtype>
 __device__ __noinline__ uint64_t select_tie(Row<dtype> row) {
   const Target& target = row->search.target;
   const float value = spec::value_of_key(row->search.low);
-  const auto ties = [&](int b) { return row.block_mass(b); };
   const auto gain = [&](int b, uint64_t n) {
     if (!target.is_mass || n == 0) return n;
     const float largest = row.block_max(b);
@@ -98,7 +102,7 @@ __device__ __noinline__ uint64_t select_tie(Row<dtype> row) {
   const int each = (row->blocks + kThreads - 1) / kThreads;
   const int from = min(row->blocks, thread() * each), end = min(row->blocks, from + each);
   uint64_t own = 0;
-  for (int b = from; b < end; ++b) own += gain(b, ties(b));
+  for (int b = from; b < end; ++b) own += gain(b, row.block_mass(b));
   uint64_t sum = scan_all(own, row->reductions).before;
   const uint64_t rest =
       target.amount - (target.is_mass ? row->window.mass_high : static_cast<uint64_t>(row->window.count_high));
@@ -108,11 +112,11 @@ __device__ __noinline__ uint64_t select_tie(Row<dtype> row) {
   if (sum < rest && sum + own >= rest) {
     int b = from;
     for (; b + 1 < end; ++b) {
-      const uint64_t here = gain(b, ties(b));
+      const uint64_t here = gain(b, row.block_mass(b));
       if (sum + here >= rest) break;
       sum += here;
     }
-    const uint64_t most = ties(b);
+    const uint64_t most = row.block_mass(b);
     uint64_t n = 1;
     while (n < most && sum + gain(b, n) < rest) ++n;
     row->list[0] = {b, static_cast<float>(n)};
@@ -122,7 +126,7 @@ __device__ __noinline__ uint64_t select_tie(Row<dtype> row) {
   const bool all = row->settings.ties_keep;
   int64_t count = 0;
   for (int b = thread(); b < row->blocks; b += kThreads) {
-    const uint64_t n = all || b < at.block ? ties(b) : b == at.block ? static_cast<uint64_t>(at.largest) : 0;
+    const uint64_t n = all || b < at.block ? row.block_mass(b) : b == at.block ? static_cast<uint64_t>(at.largest) : 0;
     if (n == 0) continue;
     count += static_cast<int64_t>(n);
     row->slot.kept_mass[b] = row.kept_mass(b) + n * row.block_weight(value, row.block_max(b));
@@ -145,17 +149,21 @@ __device__ inline bool learn(Search& s, const Window& found) {
   if (s.target.reached(found.count_high, found.mass_high)) {
     s.low = s.at_high;
     s.count_low = found.count_high;
+    s.mass_low = found.mass_high;
     return false;
   }
   if (!s.target.reached(found.count_low, found.mass_low)) {
     s.high = s.at_low;
     s.count_high = found.count_low;
+    s.mass_high = found.mass_low;
     return false;
   }
   s.low = s.at_low;
   s.high = s.at_high;
   s.count_low = found.count_low;
   s.count_high = found.count_high;
+  s.mass_low = found.mass_low;
+  s.mass_high = found.mass_high;
   return true;
 }
 
@@ -209,7 +217,7 @@ __device__ void search_for(Row<dtype> row, const Target& target, uint64_t within
   __syncthreads();
   if (thread() == 0) {
     const uint32_t low = spec::key_of_order(within), high = spec::key(row->max) + 1;
-    row->search = {target, within, low, high, row->reader.vocab, 0, low, high, 0, 0};
+    row->search = {target, within, low, high, row->reader.vocab, 0, row->cut.mass, 0, low, high, 0, 0};
   }
   __syncthreads();
 }

@@ -201,4 +201,16 @@ __device__ __noinline__ Bracket bracket_of_mass(Row<dtype> row, float sigmas) {
   return bracket_of(row, count, low, high);
 }
 
+// Between ends that looks have found, by interpolation, as many tokens as surely have room: near to one another they are
+// spread evenly.
+__device__ inline Bracket bracket_between(const Search& s) {
+  const float least = spec::value_of_key(s.low), span = spec::value_of_key(s.high) - least;
+  if (!(least >= kLowest) || !(span <= -kLowest)) return {0, spec::kKeyNaN};
+  const uint64_t high = s.target.is_mass ? s.mass_high : static_cast<uint64_t>(s.count_high);
+  const uint64_t low = s.target.is_mass ? s.mass_low : static_cast<uint64_t>(s.count_low);
+  const float share = static_cast<float>(low - s.target.amount) / static_cast<float>(low - high);
+  const float reach = 0.4f * kCandidates / static_cast<float>(s.count_low - s.count_high);
+  return {spec::key(least + span * (share - reach)), spec::key(least + span * (share + reach))};
+}
+
 }  // namespace onedraw::cuda

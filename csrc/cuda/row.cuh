@@ -102,6 +102,7 @@ struct Search {
   uint64_t within;  // the last token of the prefix that is searched
   uint32_t low, high;
   int64_t count_low, count_high;  // tokens from there on; at the low end perhaps an upper bound
+  uint64_t mass_low, mass_high;   // and their mass, where the target is one
   uint32_t at_low, at_high;
   int step;
   uint64_t last;  // the result

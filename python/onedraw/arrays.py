@@ -81,7 +81,7 @@ def plain(x: Any, name: str) -> Tensor:
         if x.__dlpack_device__()[0] not in (1, 2):  # kDLCPU, kDLCUDA
             raise ValueError(f"{name} must be on the cpu or on CUDA, got an array elsewhere")
         return from_dlpack(x)
-    except (AttributeError, BufferError, RuntimeError, TypeError) as error:
+    except (AssertionError, AttributeError, BufferError, RuntimeError, TypeError) as error:
         raise TypeError(
             f"{name} must be an array that torch can read, got {shown(x)}: {error}"
         ) from None

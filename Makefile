@@ -10,6 +10,7 @@
 #   make bench       the benchmarks: benchmarks/RESULTS.md and a plot
 #   make bench-gpu   the same on a CUDA device: benchmarks/RESULTS-CUDA.md
 #   make dev         build the extension inside python/onedraw, for work on it
+#   make llama-cpp   llama-cpp-python, for the tests of onedraw.llama_cpp: seven minutes of processor time
 #   make clean       remove what was built; `make distclean` the environment too
 #
 # TORCH chooses the torch to install: make demo TORCH='torch==2.10.0'.
@@ -37,7 +38,7 @@ PYTHON_CODE := python tests benchmarks
 # OpenMP threads that wait without spinning, and no look at a model hub.
 RUN := OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
 
-.PHONY: demo test test-slow lint format check bench bench-gpu dev clean distclean FORCE
+.PHONY: demo test test-slow lint format check bench bench-gpu dev llama-cpp clean distclean FORCE
 .DELETE_ON_ERROR:
 
 demo: $(DONE)/onedraw $(DONE)/model
@@ -123,6 +124,12 @@ $(DONE)/test: $(DONE)/onedraw $(DONE)/model $(DONE)/tools
 $(DONE)/grammars: $(DONE)/test
 	$(PIP) llguidance pydantic
 	$(PIP) --no-deps xgrammar apache-tvm-ffi
+	@touch $@
+
+# PyPI has its source alone.
+llama-cpp: $(DONE)/llama-cpp
+$(DONE)/llama-cpp: $(DONE)/test
+	CMAKE_BUILD_PARALLEL_LEVEL=2 $(PIP) "$$(ls build/wheel/onedraw-*.whl)[llama-cpp]"
 	@touch $@
 
 $(DONE)/dev: $(DONE)/onedraw

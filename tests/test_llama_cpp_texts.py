@@ -1,6 +1,7 @@
 """onedraw.llama_cpp in what a Llama writes, and in loops on llama.cpp's logits, on SmolLM2's GGUF file."""
 
 import ctypes
+import gc
 import importlib.util
 import json
 import re
@@ -19,6 +20,7 @@ llama_cpp = pytest.importorskip("llama_cpp", reason="llama-cpp-python is not ins
 import onedraw.llama_cpp  # noqa: E402
 import onedraw.models  # noqa: E402
 from llama_arrays import Array, new_chain  # noqa: E402
+from onedraw.llama_cpp import interface  # noqa: E402
 
 PROMPT = "Once upon a time there was a"
 WARM = {"temperature": 1.1, "top_p": 0.95}
@@ -109,7 +111,7 @@ def test_a_llama_writes_what_a_loop_on_its_logits_writes(llm, settings):
 
 
 def test_the_same_seed_writes_the_same_text(llm):
-    """After other texts, whatever llama.cpp has in its cache, and in another Llama; stock is as before."""
+    """After other texts, whatever llama.cpp has in its cache; stock is as before."""
     stock = complete(llm, temperature=0.9, seed=3)
     texts = {}
     for seed in (1, 2, 1):
@@ -120,10 +122,21 @@ def test_the_same_seed_writes_the_same_text(llm):
         assert texts.setdefault(seed, made) == made
     assert texts[1] != texts[2]
     assert complete(llm, temperature=0.9, seed=3) == stock
-    other = load()
+
+
+def test_another_llama_and_what_is_left_of_it(llm):
+    with onedraw.llama_cpp.sampler(**WARM, seed=1).attach(llm):
+        text = complete(llm)
+    gc.collect()  # llama-cpp-python's chains are parts of cycles
+    before, other = len(interface._drawings), load()
     with onedraw.llama_cpp.sampler(**WARM, seed=1).attach(other):
-        assert complete(other) == texts[1]
+        assert complete(other) == complete(other) == text
+        gc.collect()
+        assert len(interface._drawings) == before + 1  # of the last text, in its chain
     other.close()
+    del other
+    gc.collect()
+    assert len(interface._drawings) == before
 
 
 def test_without_a_seed_each_text_has_its_own(llm):
@@ -145,7 +158,7 @@ def test_its_filters_hold_and_the_call_s_do_nothing(llm):
         assert complete(llm) != greedy
 
 
-def test_penalties_stay(llm):
+def test_penalties_and_bias_stay(llm):
     """Those of llama-cpp-python, before ours: what a loop with the same penalties writes."""
     penalties = {"repeat": 1.4, "frequency": 0.3, "presence": 0.2}
     expected = by_hand(llm, PROMPT, 24, drawer(6, **WARM), **penalties)
@@ -153,6 +166,9 @@ def test_penalties_stay(llm):
     with onedraw.llama_cpp.sampler(**WARM, seed=6).attach(llm):
         assert complete(llm, **options) == llm.detokenize(expected).decode()
         assert complete(llm) != complete(llm, **options)
+        (word,) = llm.tokenize(b" dog", add_bos=False)
+        assert complete(llm, logit_bias={word: 100.0}, max_tokens=3) == " dog dog dog"
+        assert complete(llm, **options, stop=["."]) == complete(llm, **options).partition(".")[0]
 
 
 def test_a_grammar_stays(llm):

@@ -25,9 +25,15 @@ def main() -> None:
             return sound(*args, **kwargs)
 
         v1.sample = broken
+    preempted = _count_preemptions()
     engine = vllm.LLM(**asked["engine"])
     found = []
     for prompts, params in asked["calls"]:
+        for each in params:  # JSON has no keys but strings
+            if "logit_bias" in each:
+                each["logit_bias"] = {
+                    int(token): value for token, value in each["logit_bias"].items()
+                }
         given = [vllm.SamplingParams(**each) for each in params]
         outputs = engine.generate(
             [{"prompt_token_ids": ids} for ids in prompts], given, use_tqdm=False
@@ -35,6 +41,22 @@ def main() -> None:
         found.append([[_answer(sample) for sample in output.outputs] for output in outputs])
     json.dump(found, answers_to)
     answers_to.close()
+    print(f"preempted: {len(preempted)}", file=sys.stderr)
+
+
+def _count_preemptions() -> list[object]:
+    """Get one entry for each request that the scheduler takes out of the batch, from here on."""
+    from vllm.v1.core.sched.scheduler import Scheduler
+
+    found: list[object] = []
+    own = Scheduler._preempt_request
+
+    def counted(self: object, request: object, *args: object, **kwargs: object) -> object:
+        found.append(request)
+        return own(self, request, *args, **kwargs)
+
+    Scheduler._preempt_request = counted
+    return found
 
 
 def _answer(sample: object) -> dict[str, object]:

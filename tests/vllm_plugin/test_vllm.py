@@ -1,6 +1,7 @@
 """vLLM itself with the plugin: seeded requests, every sampling parameter, chunks, preemption, a fault, a server."""
 
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -140,17 +141,18 @@ def test_chunks_of_a_prompt_and_preemption(vllm, prompts):
     """A cache too small for all at once: vLLM takes requests out and computes them anew, in chunks."""
     long = [prompt * (100 // len(prompt)) for prompt in prompts]
     calls = [(long, [SETTINGS | {"seed": i, "max_tokens": 60} for i in range(len(long))])]
-    (roomy,), _ = vllm.ask(*calls)
+    (roomy,), log = vllm.ask(*calls)
+    assert "preempted: 0" in log
     (tight,), log = vllm.ask(
         *calls,
         enable_chunked_prefill=True,
         max_num_batched_tokens=64,
-        num_gpu_blocks_override=4,
+        num_gpu_blocks_override=7,
         block_size=128,
-        disable_log_stats=False,
+        max_model_len=256,
     )
     assert ids(tight) == ids(roomy)
-    assert "reempt" in log, log[-3000:]
+    assert re.search(r"preempted: [1-9]", log), log[-300:]
 
 
 def test_a_fault_leaves_the_engine_running(vllm, prompts):
@@ -162,11 +164,19 @@ def test_a_fault_leaves_the_engine_running(vllm, prompts):
 
 @contextmanager
 def server(folder: Path, log: Path) -> Any:
-    """Vllm serve, on the loopback."""
+    """The server that speaks OpenAI's language, on the loopback."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [PYTHON, "-m", "vllm.entrypoints.cli.main", "serve", folder, "--port", port]
+    command = [
+        PYTHON,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        folder,
+        "--port",
+        port,
+    ]
     command += [
         "--host",
         "127.0.0.1",
@@ -219,3 +229,18 @@ def test_a_server_and_its_client(vllm, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:] + log.read_text()[-3000:]
     assert "onedraw draws the tokens" in log.read_text()
     assert done.stdout.split() == ["equal", "12", "different"]
+
+
+def test_batches_over_ray(vllm):
+    """The recipe of the documentation, with the work in one batch and in three."""
+    done = subprocess.run(
+        [PYTHON, HERE / "rays.py", vllm.folder],
+        capture_output=True,
+        text=True,
+        env=environment(plugin=True),
+        cwd=vllm.folder,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.split()[-2:] == ["equal", "5"]
+    assert "onedraw draws the tokens" in done.stderr + done.stdout

@@ -45,7 +45,7 @@ def captures(monkeypatch, as_on_a_device):
     monkeypatch.setattr(
         settings,
         "check_cuda_graph",
-        lambda wanted, pretrained, device, length: check(wanted, pretrained, cuda, length),
+        lambda wanted, pretrained, device, *rest: check(wanted, pretrained, cuda, *rest),
     )
     return taken
 
@@ -114,12 +114,28 @@ def test_stop_strings(model, request):
     from onedraw.generate import api
 
     patch = request.getfixturevalue("monkeypatch")
-    patch.setattr(api, "stop_strings_criteria", lambda texts, tokenizer: Criteria())
+    patch.setattr(api, "string_criterion", lambda texts, tokenizer: Criteria())
     options = {**OPTIONS, "stop_strings": ["x"], "tokenizer": object(), "return_details": True}
     expected, got = both(model, request, **options)
     assert "stop_string" in got.finish_reasons
     assert got.finish_reasons == expected.finish_reasons
     assert torch.equal(got.sequences, expected.sequences)
+
+
+def test_stopping_criteria(model, request):
+    """They are asked after each launch."""
+    asked = []
+
+    def even(ids, scores):
+        asked.append(ids.shape[1])
+        return (ids[:, -1] % 2 == 0) & (ids[:, -2] % 2 == 0)
+
+    expected, got = both(model, request, **OPTIONS, stopping_criteria=[even])
+    assert torch.equal(got, expected)
+    assert not torch.equal(got, generate(model, PROMPTS, **OPTIONS))
+    second = asked.index(asked[0], 1)
+    for steps in (asked[:second], asked[second:]):
+        assert steps == list(range(asked[0], asked[0] + len(steps)))
 
 
 @pytest.mark.usefixtures("captures")
@@ -162,7 +178,9 @@ def test_mistakes(model, toy):
     with pytest.raises(TypeError, match="cuda_graph must be True or False, got 1"):
         generate(model, PROMPTS, cuda_graph=1)
     with pytest.raises(ValueError, match="left out where context_length is given, got 9"):
-        settings.check_cuda_graph(True, True, torch.device("cuda"), 9)
+        settings.check_cuda_graph(True, True, torch.device("cuda"), 9, [])
+    with pytest.raises(ValueError, match="cuda_graph must be left out where logits_processor"):
+        settings.check_cuda_graph(True, True, torch.device("cuda"), None, [print])
 
 
 def plain(base):

@@ -19,10 +19,11 @@ from onedraw.generate import loop as loops
 from onedraw.generate.callable_model import CallableDecoder
 from onedraw.generate.details import Recorder
 from onedraw.generate.graph import GraphedSteps, StaticDecoder
+from onedraw.generate.hooks import Processing
 from onedraw.generate.huggingface import HuggingFaceDecoder
 from onedraw.generate.loop import Loop
 from onedraw.generate.prompts import Prompts
-from onedraw.generate.stopping import Stopping
+from onedraw.generate.stopping import CRITERIA, Check, Stopping
 from onedraw.generate.tape import Tape
 from onedraw.generate.watching import Watch
 from onedraw.prepared import OnDevice
@@ -64,11 +65,14 @@ def steps_run(
     min_new: int = 3,
     seed=0,
     allowed=None,
+    processors=(),
+    criteria=(),
     **settings,
 ) -> int:
     """Run the loop; how many tokens a row were drawn when the host first read."""
     tape = Tape(torch.ones(ROWS, PROMPT, dtype=torch.int64, device="cuda"), NEW, 0)
-    stopping = Stopping(torch.tensor([NEW] * ROWS), EOS, at_once=False)
+    checks = [Check(criterion, CRITERIA) for criterion in criteria]
+    stopping = Stopping(torch.tensor([NEW] * ROWS), EOS, checks, at_once=False)
     for name, value in vars(stopping).items():  # it has looked at them: not a step's business
         if isinstance(value, Tensor):
             setattr(stopping, name, devices.stage(value, DEVICE))
@@ -87,6 +91,7 @@ def steps_run(
         allowed=allowed,
         look_every=look_every,
         graphed=GraphedSteps(decoder, drawn, tape, stopping, recorder) if graphed else None,
+        processing=Processing(processors) if processors else None,
     )
     with pytest.raises(HostReadError):
         loop.run()
@@ -119,6 +124,40 @@ def network(mask: Tensor | None, kind: str = "llama", **more):
 def test_a_callable(settings, details):
     assert steps_run(plain, details=details, **settings) == 12
     assert steps_run(plain, look_every=100, **settings) == NEW
+
+
+def no_repeat(ids, scores):
+    return scores.scatter(1, ids, -torch.inf)
+
+
+def criteria_of_all_kinds():
+    """One that answers on the device, two of transformers', one that answers on the host, one for all rows."""
+    import transformers
+
+    return [
+        lambda ids, scores: ids[:, -1] == 7,
+        transformers.StoppingCriteriaList([transformers.MaxLengthCriteria(1000)]),
+        transformers.MaxTimeCriteria(1e6),
+        lambda ids, scores: torch.zeros(ROWS, dtype=torch.bool, device="cpu"),
+        lambda ids, scores: False,
+    ]
+
+
+@pytest.mark.parametrize("details", [False, True])
+def test_processors_and_criteria(details):
+    given = {"processors": [no_repeat], "criteria": criteria_of_all_kinds(), "details": details}
+    assert steps_run(plain, **given, temperature=0.8, top_k=5) == 12
+    assert steps_run(network(None), **given, look_every=100) == NEW
+
+
+@pytest.mark.parametrize("hook", ["processors", "criteria"])
+def test_a_look_in_a_processor_or_a_criterion_is_caught(hook):
+    def curious(ids, scores):
+        assert (ids == 1).any()
+        return scores
+
+    with pytest.raises(DataDependentOutputException):
+        steps_run(plain, **{hook: [curious]})
 
 
 @pytest.mark.parametrize("padded", [False, True])

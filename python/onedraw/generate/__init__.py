@@ -3,8 +3,9 @@
 `loop.py` is the loop. What it asks for logits is a `Decoder`: `callable_model.py` calls a function
 on the whole context, `huggingface.py` keeps keys and values in a `cache.py`. Around it: `prompts.py`
 and `settings.py` read what the user gave, `checkpoint.py` what the model's files set, `sampling.py`
-and `spreading.py` make a Sampler of it; `tape.py` holds the tokens, `stopping.py` says when a row is
-finished, `details.py` keeps the record, and `watching.py` shows it while it happens.
+and `spreading.py` make a Sampler of it; `tape.py` holds the tokens, `hooks.py` calls what the user
+gave for each step, `stopping.py` says when a row is finished, `details.py` keeps the record, and
+`watching.py` shows it while it happens.
 """
 
 import sys

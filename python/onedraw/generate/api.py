@@ -16,11 +16,12 @@ from .callable_model import CallableDecoder
 from .checkpoint import explicit_settings
 from .details import Generation, GenerationInterrupted, Recorder
 from .graph import GraphedSteps, StaticDecoder
+from .hooks import Hook, Processing, hooks
 from .huggingface import HuggingFaceDecoder, check_prompts, context_of, is_huggingface
 from .loop import LOOK_EVERY, Decoder, Loop
 from .prompts import read_prompts
 from .sampling import RowSampler, given_params, row_sampler
-from .stopping import Stopping, stop_strings_criteria
+from .stopping import CRITERIA, STOP_STRING, Check, Stopping, string_criterion
 from .tape import Tape
 from .watching import Watch, check_streamer
 
@@ -49,6 +50,8 @@ def generate(
     pad_token_id: int | None = None,
     stop_strings: str | Sequence[str] | None = None,
     tokenizer: Any = None,
+    logits_processor: Sequence[Hook] | None = None,
+    stopping_criteria: Sequence[Hook] | None = None,
     attention_mask: Any = None,
     context_length: int | None = None,
     num_return_sequences: int | None = None,
@@ -101,6 +104,15 @@ def generate(
     stop_strings : str or several
         A row finishes with the token that completes one of them (transformers' `StopStringCriteria`);
         needs `tokenizer`.
+    logits_processor : list of callables
+        As in transformers, and in their order: each is given the tokens int64 [R, L], prompts and padding
+        included, and float32 scores [R, V], and gives scores [R, V], at every step before the draw;
+        `allowed`, `logit_bias`, `min_new_tokens`, the temperature and the filters come after all of them.
+        R is B * num_return_sequences: finished rows stay in the batch then, with pad for tokens.
+    stopping_criteria : list of callables
+        As in transformers: each is given the tokens int64 [R, L], the newest one included, and None (the
+        scores are not kept), and says which rows stop, bool [R], or one for all. All are asked at every step,
+        with all rows, pad behind the finished ones. A list of one's own is not changed.
     attention_mask : Tensor or lists
         [B, T], 0 on the padding, which is on the left; Hugging Face models only.
     context_length : int
@@ -126,7 +138,8 @@ def generate(
         after a few plain steps: torch waits for the device then, and gives back the memory that it keeps
         for later; short texts are not worth it. Needs a model of transformers on one CUDA device, with
         attention by sdpa or eager, that works with a static cache; this has room for all tokens from the
-        first on, behind a sliding window too. Finished rows stay in the batch.
+        first on, behind a sliding window too. Finished rows stay in the batch. Stopping criteria are asked
+        after each launch; a `logits_processor` is refused.
     report, top_logprobs
         What the record holds, as in `onedraw.draw`: by default all, and 5 alternatives (or V).
 
@@ -157,7 +170,8 @@ def generate(
     round its logits otherwise; such a small change seldom changes a token, though it can.
 
     Finished rows leave the batch, and the tokens are written to one buffer. On a device no step of ours
-    waits for it but as `look_every` says, or with a `fallback`. A model's own may: with padding one of
+    waits for it but as `look_every` says, or with a `fallback`. Processors and criteria may, and are called for
+    the steps that are cut off, too. A model's own may: with padding one of
     transformers looks at its mask in each step where attention is flash or flex, or by sdpa beyond
     `context_length`; with a dynamic ``rope_type`` it looks at its positions.
 
@@ -174,6 +188,18 @@ def generate(
     >>> longer = onedraw.generate(lambda ids: table[ids], start, max_new_tokens=9, seed=0)
     >>> bool((longer[:, :6] == text).all())
     True
+
+    transformers' processors and criteria, or any functions like them: no token twice in a row, and an end
+    where the tokens add up to 20.
+
+    >>> def another(ids, scores):
+    ...     return scores.scatter(1, ids[:, -1:], -torch.inf)
+    >>> def enough(ids, scores):
+    ...     return ids.sum(1) >= 20
+    >>> given = {"logits_processor": [another], "stopping_criteria": [enough], "seed": 0}
+    >>> text = onedraw.generate(lambda ids: table[ids], start, **given)
+    >>> bool((text[:, 1:] != text[:, :-1]).all()), int(text[:, :-1].sum()) < 20 <= int(text.sum())
+    (True, True)
 
     Three samples of one prompt, with the record of each token:
 
@@ -222,11 +248,14 @@ def generate(
     device = prompts.tokens.device
     longest = int(limits.max()) if limits.numel() else 0
     tape = Tape(prompts.tokens.repeat_interleave(samples, 0), longest, pad)
-    criteria = stop_strings_criteria(texts, tokenizer) if texts else None
+    processors = hooks("logits_processor", logits_processor)
+    checks = [Check(each, CRITERIA) for each in hooks("stopping_criteria", stopping_criteria)]
+    if texts:
+        checks.insert(0, Check(string_criterion(texts, tokenizer), STOP_STRING))
     at_once = device.type == "cpu"
     look_every = settings.count("look_every", look_every, 1)
-    settings.check_cuda_graph(cuda_graph, pretrained, device, context_length)
-    stopping = Stopping(limits.to(device).repeat_interleave(samples), eos, criteria, at_once)
+    settings.check_cuda_graph(cuda_graph, pretrained, device, context_length, processors)
+    stopping = Stopping(limits.to(device).repeat_interleave(samples), eos, checks, at_once)
     recorder = None
     if top_logprobs is not None and not return_details:
         raise ValueError(
@@ -253,7 +282,8 @@ def generate(
         logit_bias=logit_bias,
         lengths=prompts.lengths,
         samples=samples,
-        raise_on_bad=stopping.at_once,
+        raise_on_bad=stopping.at_once
+        and not processors,  # with them the loop tells finished rows apart
         fallback=fallback,
     )
     graphed = None
@@ -271,11 +301,13 @@ def generate(
         allowed=drawn.allowed,
         look_every=look_every,
         graphed=graphed,
+        processing=Processing(processors) if processors else None,
     )
+    ours = pretrained and not processors and not stopping_criteria
     try:
         # Faster than no_grad by up to a tenth of a step of a small network. But a function of the
         # user's may keep what it makes here for training, which inference tensors are no good for.
-        with torch.inference_mode() if pretrained else torch.no_grad():
+        with torch.inference_mode() if ours else torch.no_grad():
             loop.watch.prompt(prompts.tokens)
             loop.run()
     except KeyboardInterrupt:

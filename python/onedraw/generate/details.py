@@ -44,7 +44,7 @@ class Generation:
     prompt_lengths, new_lengths : Tensor
         int64 [R]: tokens of the prompt without padding, and new ones (an end token counts).
     finish_reasons : list of str
-        "eos", "stop_string", "length" or "interrupted", one a row.
+        "eos", "stop_string", "stopping_criteria", "length" or "interrupted", one a row.
     params : list of SamplingParams
         What each row was drawn with, checkpoint's settings, seed and stream included.
         ``generate(model, its_prompt, params=[that])`` gives the row again.

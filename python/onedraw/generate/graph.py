@@ -127,8 +127,7 @@ class GraphedSteps:
             self.replay()
         self.tape.end += 1
         self.stopping.steps += 1
-        if self.stopping.criteria is not None:
-            self.stopping.after_strings(self.tape)
+        self.stopping.after_checks(self.tape)
 
     def _step(self) -> None:
         """Everything of a step that is on the device, and nothing that is not."""

@@ -19,6 +19,7 @@ from ..errors import BadRowError
 from ..sampler import Sampler
 from .details import Recorder
 from .graph import GraphedSteps
+from .hooks import Processing
 from .looking import Look
 from .stopping import Stopping, without
 from .tape import Tape
@@ -60,6 +61,7 @@ class Loop:
         allowed: Any = None,
         look_every: int = LOOK_EVERY,
         graphed: GraphedSteps | None = None,
+        processing: Processing | None = None,
     ) -> None:
         self.decoder, self.sampler = decoder, sampler
         self.tape, self.stopping = tape, stopping
@@ -71,7 +73,9 @@ class Loop:
         self.present = torch.arange(tape.tokens.shape[0], device="cpu")  # the same on the host
         self.seconds = self.sampling_seconds = 0.0
         self.look_every = look_every
-        self.graphed = graphed
+        self.graphed, self.processing = graphed, processing
+        # Processors may keep something for each row, as may who goes on with the rows that are finished.
+        self.stays = graphed is not None or processing is not None or not stopping.blank
         self.look: Look | None = None
         self.shown = tape.start  # columns of the tape that have been asked for
 
@@ -99,7 +103,7 @@ class Loop:
                 return
             column = self.tape.write(token, self.rows)
             drawn = self.stopping.running
-            self.stopping.observe(self.tape, column)
+            self.stopping.observe(self.tape, column, self.processing and self.processing.scores)
             if at_once:
                 self.watch.step(column, drawn)
             if step + 1 == steps:
@@ -138,6 +142,8 @@ class Loop:
 
     def _draw(self, logits: Tensor, step: int) -> Tensor:
         """One token of each row in the batch, int64 [r]."""
+        if self.processing is not None:
+            logits = self.processing(self.tape.text(None), logits)
         mask = self._mask(logits) if step < self.min_new else None
         began = time.perf_counter()
         if self.recorder is None:
@@ -149,9 +155,11 @@ class Loop:
         self.sampling_seconds += time.perf_counter() - began
         if self.recorder is not None:
             self.recorder.keep(draw, step, self.rows)
-        if not self.stopping.at_once:
+        if self.stays or not self.stopping.at_once:
             status = self.sampler.status if self.recorder is None else draw.status
             self.stopping.note(status, self.rows)
+            if self.stopping.at_once:
+                self._refuse(self.stopping.status)
         return token
 
     def _mask(self, logits: Tensor) -> Tensor:
@@ -188,11 +196,15 @@ class Loop:
             drawn = int((~done | (length > first + at)).sum())
             if drawn:
                 self.watch.step(column, drawn)
+        self._refuse(status)
+        self.stopping.running = int((~done).sum())
+        return self._shrink(done)
+
+    def _refuse(self, status: Tensor) -> None:
+        """Raise for bad rows; `status` [R] is on the host, 0 for rows that had finished."""
         bad = status.nonzero().flatten().tolist()
         if bad:
             raise BadRowError(tuple(bad), tuple(status[bad].tolist()))
-        self.stopping.running = int((~done).sum())
-        return self._shrink(done)
 
     def _see_the_rest(self) -> None:
         """Wait for the device, and take in all that it did."""
@@ -208,7 +220,7 @@ class Loop:
         """Let finished rows leave the batch when it pays; whether all have finished."""
         running = self.stopping.running
         gone = self.present.numel() - running
-        pays = gone * LEAVE >= self.present.numel() and self.graphed is None
+        pays = gone * LEAVE >= self.present.numel() and not self.stays
         if running and gone and pays:
             self._leave(self.stopping.done if done is None else done)
         return running == 0

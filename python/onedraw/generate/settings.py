@@ -144,7 +144,11 @@ def strings(value: Any, checkpoint: dict[str, Any], tokenizer: Any) -> list[str]
 
 
 def check_cuda_graph(
-    cuda_graph: object, pretrained: bool, device: torch.device, context_length: int | None
+    cuda_graph: object,
+    pretrained: bool,
+    device: torch.device,
+    context_length: int | None,
+    processors: Sequence[object],
 ) -> None:
     """Refuse what no graph can be captured of."""
     if not isinstance(cuda_graph, bool):
@@ -160,4 +164,9 @@ def check_cuda_graph(
     if context_length is not None:
         raise ValueError(
             f"cuda_graph must be left out where context_length is given, got {context_length}"
+        )
+    if processors:
+        raise ValueError(
+            f"cuda_graph must be left out where logits_processor is given, got {len(processors)} of them: a "
+            "graph would repeat what they did at its capture"
         )

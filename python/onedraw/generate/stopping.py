@@ -1,19 +1,28 @@
-"""When a row is finished: at an end token, at a stop string, at its number of tokens."""
+"""When a row is finished: at an end token, at a stop string, by a criterion, at its number of tokens."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..arrays import plain
+from .hooks import Hook, hits
 from .tape import Tape
 
-__all__ = ["REASONS", "Stopping", "stop_strings_criteria", "without"]
+__all__ = ["CRITERIA", "REASONS", "STOP_STRING", "Check", "Stopping", "string_criterion", "without"]
 
-REASONS = ("interrupted", "eos", "stop_string", "length")
-RUNNING, EOS, STOP_STRING, LENGTH = range(4)
+REASONS = ("interrupted", "eos", "stop_string", "length", "stopping_criteria")
+RUNNING, EOS, STOP_STRING, LENGTH, CRITERIA = range(5)
+
+
+class Check(NamedTuple):
+    """A criterion of transformers' kind, and the number of the reason that it is."""
+
+    criterion: Hook  # int64 [R, L] and the scores so far, or None -> bool [R], or one for all
+    reason: int
 
 
 class Stopping:
@@ -25,21 +34,28 @@ class Stopping:
         int64 [R]: how many new tokens a row may have.
     eos : tuple of int
         Tokens that finish a row; they are part of it.
-    criteria : callable, optional
-        Token ids [R, L] to bool [R]: transformers' StopStringCriteria.
+    checks : sequence of Check
+        Are all asked at every step, with all rows, pad behind the finished ones.
     at_once : bool
         Whether to look at each step which rows have finished. On a device that would wait for it:
         then nothing here is looked at, and `facts` are for the host to ask for.
+    blank : bool
+        Whether pad follows in a finished row. If not, it goes on as long as any other.
     """
 
     def __init__(
-        self, limits: Tensor, eos: tuple[int, ...] = (), criteria: Any = None, at_once: bool = True
+        self,
+        limits: Tensor,
+        eos: tuple[int, ...] = (),
+        checks: Sequence[Check] = (),
+        at_once: bool = True,
+        blank: bool = True,
     ) -> None:
         self.limits = limits
         self.first_limit = int(limits.min()) if limits.numel() else 0
         self.eos = torch.tensor(eos, dtype=torch.int64, device=limits.device) if eos else None
-        self.criteria = criteria
-        self.at_once = at_once
+        self.checks = tuple(checks)
+        self.at_once, self.blank = at_once, blank
         self.steps = 0
         self.clock = torch.zeros_like(
             limits[:1].sum()
@@ -56,40 +72,49 @@ class Stopping:
         self.running = self.done.numel() - int(self.done.sum())
         return self.running
 
-    def observe(self, tape: Tape, column: Tensor) -> None:
+    def observe(self, tape: Tape, column: Tensor, scores: Any = None) -> None:
         """Take in the newest `column` [R] of `tape`; it becomes pad where a row was finished."""
         self.steps += 1
         if not self.at_once:
             column.copy_(self.take(column, tape.pad))
-            if self.criteria is not None:
-                self.after_strings(tape)
+            self.after_checks(tape, scores)
             return
-        if self.running < self.done.numel():
+        if self.blank and self.running < self.done.numel():
             column.masked_fill_(self.done, tape.pad)
         if self.eos is not None:
             self._finish(self._ended(column), EOS)
-        if self.criteria is not None:
-            self._finish(self.criteria(tape.tokens[:, : tape.end], None), STOP_STRING)
+        for hit, reason in self._asked(tape, scores):
+            self._finish(hit, reason)
         if self.steps >= self.first_limit:
             self._finish(self.limits <= self.steps, LENGTH)
 
     def take(self, token: Tensor, pad: int) -> Tensor:
         """Take in the newest `token` [R] on a device, in the same launches each time; returns the column.
 
-        With stop strings `after_strings` does the rest.
+        `after_checks` does the rest, where there are checks.
         """
         self.clock.add_(1)
-        column = token.masked_fill(self.done, pad)
+        column = token.masked_fill(self.done, pad) if self.blank else token
         if self.eos is not None:
             self._mark(self._ended(column), EOS, self.clock)
-        if self.criteria is None:
+        if not self.checks:
             self._mark(self.limits <= self.clock, LENGTH, self.clock)
         return column
 
-    def after_strings(self, tape: Tape) -> None:
-        """Look for stop strings on the `tape`, and then at the limits."""
-        self._mark(self.criteria(tape.tokens[:, : tape.end], None), STOP_STRING, self.clock)
+    def after_checks(self, tape: Tape, scores: Any = None) -> None:
+        """Ask the checks about the `tape`, and then look at the limits."""
+        if not self.checks:
+            return
+        for hit, reason in self._asked(tape, scores):
+            self._mark(hit, reason, self.clock)
         self._mark(self.limits <= self.clock, LENGTH, self.clock)
+
+    def _asked(self, tape: Tape, scores: Any) -> list[tuple[Tensor, int]]:
+        """What each check says, bool [R], and why."""
+        if not self.checks:
+            return []
+        ids = tape.text(None)
+        return [(hits(check.criterion, ids, scores), check.reason) for check in self.checks]
 
     def _ended(self, column: Tensor) -> Tensor:
         assert self.eos is not None
@@ -128,8 +153,8 @@ class Stopping:
         return [REASONS[code] for code in self.reason.tolist()]
 
 
-def stop_strings_criteria(strings: list[str], tokenizer: Any) -> Any:
-    """The criteria of transformers for `strings`, so that they mean the same here."""
+def string_criterion(strings: list[str], tokenizer: Any) -> Any:
+    """The criterion of transformers for `strings`, so that they mean the same here."""
     try:
         from transformers import StopStringCriteria
     except ImportError:

@@ -4,11 +4,17 @@ import pytest
 import torch
 from networks import VOCAB
 from torch._subclasses.fake_tensor import DataDependentOutputException, unset_fake_temporarily
-from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers import (
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 import onedraw
 from fake_cuda import fake_cuda
 from onedraw.hf.drawing import DrawingProcessors
+from onedraw.hf.fast import Keeping
 from onedraw.hf.rows import Keys, positions
 
 ROWS, PROMPT = 3, 6
@@ -47,6 +53,19 @@ def drawing(scores=False, before=()):
 def test_the_patched_loop(scores):
     with fake_cuda(), torch.no_grad():
         steps(drawing(scores))
+
+
+def test_what_the_fast_loop_does_before_a_draw():
+    """The loop itself is run in tests/generate/test_no_waiting.py."""
+    with fake_cuda(), torch.no_grad():
+        processors = drawing(True, [RepetitionPenaltyLogitsProcessor(1.2)])
+        keeping = Keeping(processors, scores=True, logits=True)
+        ids = torch.ones(ROWS, PROMPT, dtype=torch.int64, device="cuda")
+        for _ in range(3):
+            logits = torch.randn(ROWS, VOCAB, device="cuda", dtype=torch.bfloat16)
+            processors.sampler(keeping(ids, logits))
+        assert len(keeping.scores) == len(keeping.logits) == 3
+        assert all(scores.is_cuda for scores in keeping.scores + keeping.logits)
 
 
 def test_one_draw(monkeypatch):

@@ -34,10 +34,13 @@ def test_scores_are_those_of_transformers(smollm2, options):
         ours = model.generate(**batch(smollm2), **given)
     with drawing(ours.sequences[:, -len(ours.scores) :], tokenizer.pad_token_id):
         theirs = model.generate(**batch(smollm2), **given)
+    fast = model.generate(**batch(smollm2), **given, custom_generate=onedraw.hf.FastLoop(SEEDS))
     assert torch.equal(ours.sequences, theirs.sequences)
+    assert torch.equal(fast.sequences, theirs.sequences)
     for kind in ("scores", "logits"):
-        for a, b in zip(ours[kind], theirs[kind], strict=True):
+        for a, b, c in zip(ours[kind], theirs[kind], fast[kind], strict=True):
             assert torch.equal(a, b)
+            assert torch.equal(c, b)
 
 
 def test_both_ways_and_the_fast_loop_write_the_same_text(smollm2):
@@ -53,6 +56,9 @@ def test_both_ways_and_the_fast_loop_write_the_same_text(smollm2):
     assert torch.equal(drawn, text)
     fast = onedraw.generate(model, **inputs, **settings, ties="keep", seed=SEEDS, max_new_tokens=12)
     assert torch.equal(fast, text)
+    loop = onedraw.hf.FastLoop(SEEDS)
+    given = {**inputs, **settings, "do_sample": True, "max_new_tokens": 12}
+    assert torch.equal(model.generate(**given, custom_generate=loop), text)
 
 
 def test_greedy_text(smollm2):
@@ -64,6 +70,8 @@ def test_greedy_text(smollm2):
     drawer = onedraw.hf.OneDraw(temperature=0)
     ours = model.generate(**batch(smollm2), **greedy, logits_processor=[drawer])
     assert torch.equal(ours, theirs)
+    loop = onedraw.hf.FastLoop()
+    assert torch.equal(model.generate(**batch(smollm2), **greedy, custom_generate=loop), theirs)
     assert tokenizer.decode(ours[0], skip_special_tokens=True).startswith(PROMPTS[0])
 
 

@@ -1,7 +1,8 @@
 """onedraw in the `generate` of Hugging Face transformers.
 
 `OneDraw` is a logits processor that draws the token itself. `patch` lets plain `model.generate` draw
-through onedraw. Needs transformers; what each promises is in ``docs/huggingface.md``.
+through onedraw. `FastLoop` is a loop for its `custom_generate`. Needs transformers; what each promises
+is in ``docs/huggingface.md``.
 """
 
 try:
@@ -11,7 +12,8 @@ except ImportError as error:
         f"onedraw.hf needs transformers: pip install 'onedraw[hf]' ({error})"
     ) from error
 
+from .fast import FastLoop
 from .patching import Patch, patch, unpatch
 from .processor import OneDraw
 
-__all__ = ["OneDraw", "Patch", "patch", "unpatch"]
+__all__ = ["FastLoop", "OneDraw", "Patch", "patch", "unpatch"]

@@ -27,13 +27,13 @@ next_tokens = torch.argmax(next_token_scores, dim=-1)
 NAMES = {"logits_processor", "next_token_scores", "probs"}
 
 
-def check_version(version: str) -> None:
-    """Refuse a transformers before the oldest one that this is tested with."""
+def check_version(version: str, what: str = "patch") -> None:
+    """Refuse a transformers before the oldest one that `what` of onedraw.hf is tested with."""
     numbers = tuple(int(part) for part in version.split(".")[:2])
     if numbers < OLDEST:
         oldest = ".".join(map(str, OLDEST))
         raise RuntimeError(
-            f"onedraw.hf.patch needs transformers {oldest} or later, got {version} "
+            f"onedraw.hf.{what} needs transformers {oldest} or later, got {version} "
             "(onedraw.hf.OneDraw as a logits processor may work with it)"
         )
 

@@ -22,11 +22,12 @@ def blocks(page):
 @pytest.mark.slow
 def test_the_examples_run(smollm2):
     names = {}
-    patched, drawn = blocks(PAGE)
+    patched, drawn, looped = blocks(PAGE)
     exec(patched, names)
     text = names["text"]
-    exec(drawn, names)
-    assert torch.equal(names["text"], text)
+    for other in (drawn, looped):
+        exec(other, names)
+        assert torch.equal(names.pop("text"), text)
     assert text.shape[0] == 2
     (shown,) = (block for block in blocks(ROOT / "README.md") if "onedraw.hf." in block)
     exec(shown, names)

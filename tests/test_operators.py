@@ -145,6 +145,30 @@ def test_a_step_is_compiled_once() -> None:
     assert counter.frame_count <= 2
 
 
+def test_any_batch_is_compiled_once() -> None:
+    counter = CompileCounter()
+
+    def step(logits: Tensor, seed: Tensor, position: Tensor) -> Any:
+        settings = {"temperature": 0.8, "top_p": 0.9, "seed": seed, "position": position}
+        token = onedraw.sample(logits + 1, **settings)
+        return token, *onedraw.draw(logits + 1, **settings, report="all")
+
+    fast = torch.compile(step, fullgraph=True, dynamic=True, backend=counter)
+    for rows in (2, 3, 5, 8, 64):
+        given = torch.randn(rows, 90), torch.arange(rows), torch.arange(rows) + 7
+        assert equal(fast(*given), step(*given))
+    assert counter.frame_count == 1
+
+
+def test_a_position_that_is_a_number_is_compiled_once() -> None:
+    """Once more than once: the compiler takes a number for a constant until it sees another."""
+    counter = CompileCounter()
+    fast = compiled(lambda x, t: onedraw.sample(x + 1, top_k=9, seed=7, position=t), counter)
+    for t in range(20):
+        assert torch.equal(fast(LOGITS, t), onedraw.sample(LOGITS + 1, top_k=9, seed=7, position=t))
+    assert counter.frame_count <= 2
+
+
 def test_bad_rows() -> None:
     x = LOGITS.clone()
     x[2, 3] = float("nan")

@@ -35,7 +35,6 @@ __device__ __noinline__ void narrow(Row<dtype> row) {
   }
   const bool has_low = s.has(low), has_high = s.has(high) && high > low;
   if (!has_low && !has_high) low = key_between(s.low, s.high, step % 2 == 0);
-  __syncthreads();
   if (thread() == 0) {
     s.at_low = has_low || !has_high ? low : s.low;
     s.at_high = has_high ? high : s.high;
@@ -106,7 +105,6 @@ __device__ __noinline__ uint64_t select_tie(Row<dtype> row) {
   uint64_t sum = scan_all(own, row->reductions).before;
   const uint64_t rest =
       target.amount - (target.is_mass ? row->window.mass_high : static_cast<uint64_t>(row->window.count_high));
-  __syncthreads();
   if (thread() == 0) row->list[0] = {0, 1};
   __syncthreads();
   if (sum < rest && sum + own >= rest) {
@@ -140,7 +138,6 @@ __device__ __noinline__ uint64_t select_tie(Row<dtype> row) {
     row->cut.mass = mass;
     row->cut.held = last;
   }
-  __syncthreads();
   return last;
 }
 
@@ -194,7 +191,6 @@ __device__ __noinline__ bool end_step(Row<dtype> row) {
     last = select_tie(row);
   else if (s.high != s.low && s.step < kMostSteps)
     return false;
-  __syncthreads();
   if (thread() == 0) s.last = last;
   __syncthreads();
   return true;
@@ -214,7 +210,6 @@ __device__ uint64_t shortest_prefix(Row<dtype> row) {
 // Its search begins.
 template <DType dtype>
 __device__ void search_for(Row<dtype> row, const Target& target, uint64_t within) {
-  __syncthreads();
   if (thread() == 0) {
     const uint32_t low = spec::key_of_order(within), high = spec::key(row->max) + 1;
     row->search = {target, within, low, high, row->reader.vocab, 0, row->cut.mass, 0, low, high, 0, 0};

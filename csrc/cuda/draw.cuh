@@ -33,7 +33,6 @@ __device__ __noinline__ Status status_of_nan(Row<dtype> row) {
 // By one thread, for all.
 template <DType dtype>
 __device__ void set_token(Row<dtype> row, int64_t token) {
-  __syncthreads();
   if (thread() == 0) row->token = token;
   __syncthreads();
 }
@@ -130,7 +129,7 @@ __global__ void __launch_bounds__(kThreads, reports ? kResidentWithReports : kRe
   }
   __syncthreads();
   while (row->index < job.batch * job.steps) {
-    __syncthreads();
+    __syncthreads();  // all have read it before it is written anew
     if (thread() == 0) row.set(job, row->index, workspace.slot(slot));
     __syncthreads();
     scan(row, static_cast<int>(int64_t{row->blocks} * part / parts),

@@ -64,7 +64,6 @@ __device__ __noinline__ int64_t score_of_blocks(Row<dtype> row, int wanted) {
 template <DType dtype, class Score>
 __device__ __noinline__ int gather_racers(Row<dtype> row, const Score score, int64_t previous, int64_t previous_id,
                                           int64_t limit, uint64_t last) {
-  __syncthreads();
   if (thread() == 0) row->gathered = 0;
   for_blocks(row, Keeps(last), [&](int b, float, const float (&x)[kTokens]) {
     if (static_cast<int64_t>(row.kept_mass(b)) > limit) return;

@@ -120,7 +120,6 @@ template <DType dtype>
 __device__ __noinline__ int sample(Row<dtype> row) {
   static_assert(kGroups * spec::kBlock <= kCandidates, "");
   const Keeps keeps(row->search.within);
-  __syncthreads();
   if (thread() == 0) row->gathered = 0;
   __syncthreads();
   const int b = static_cast<int>(int64_t{2 * group() + 1} * row->blocks / (2 * kGroups));
@@ -201,8 +200,8 @@ __device__ __noinline__ Bracket bracket_of_mass(Row<dtype> row, float sigmas) {
   return bracket_of(row, count, low, high);
 }
 
-// Between ends that looks have found, by interpolation, as many tokens as surely have room: near to one another they are
-// spread evenly.
+// Between ends that looks have found, by interpolation, as many tokens as surely have room: near to one another they
+// are spread evenly.
 __device__ inline Bracket bracket_between(const Search& s) {
   const float least = spec::value_of_key(s.low), span = spec::value_of_key(s.high) - least;
   if (!(least >= kLowest) || !(span <= -kLowest)) return {0, spec::kKeyNaN};

@@ -81,7 +81,6 @@ __device__ __noinline__ void look_as_told(Row<dtype> row) {
 // Where the next look goes. It stands in shared memory, so that no thread keeps it.
 template <DType dtype>
 __device__ void tell(Row<dtype> row, uint64_t low, uint64_t high, bool masses) {
-  __syncthreads();
   if (thread() == 0) {
     row->look_low = low;
     row->look_high = high;

@@ -33,9 +33,17 @@ def with_bad_rows(x: torch.Tensor) -> torch.Tensor:
     return x
 
 
+def with_a_slow_block(x: torch.Tensor) -> torch.Tensor:
+    """One to which the fast form of weights does not reach, for one group of threads, and a block that is not whole."""
+    x[:, :64] = -1e30
+    return x
+
+
 ALL = {"temperature": 0.8, "top_k": 400, "top_p": 0.9, "min_p": 0.01}
 TIED = some(2, 4500).round()
 FLAT = some(2, 9001) * 1e-3
+# One token, and behind it light ones: a block of them weighs more than they do one by one. In the order of tokens.
+LIGHT = torch.cat([torch.zeros(2, 1), -25.586 - 4e-6 * torch.arange(9000).expand(2, -1)], 1)
 FILTERS = ({"top_p": 0.9}, {"top_k": 3000}, {"top_k": 5000, "top_p": 0.5})
 MIXED = {
     "temperature": torch.tensor([0.0, 1.0, 0.7, 1.0, 1.0]),
@@ -49,10 +57,12 @@ CASES = {
     **{f"flat, {names}": case(FLAT, names) for names in FILTERS},
     **{f"equal, {names}": case(FLAT * 0, names) for names in FILTERS},
     **{f"wide, {names}": case(FLAT * 1e38, names) for names in FILTERS},
+    "light": case(LIGHT, {"top_p": 1 - 2**-24}),
     "cold": case(some(1, 4500), {"temperature": 1e-3, "top_p": 0.9}),
     "no filter": case(some(2, 4500), {}),
     "rows of all kinds in parts": case(with_bad_rows(some(5, 4500)), MIXED),
     "rows of all kinds": case(with_bad_rows(some(5, 130)), MIXED),
+    "a slow block": case(with_a_slow_block(some(5, 130)), {"top_p": 0.9}),
     "several samples": case(some(2, 300), {"top_k": 40}, num_samples=3),
     "distinct samples": case(some(2, 300), {"top_p": 0.9}, num_samples=3, replacement=False),
     "too few": case(some(1, 300), {"top_k": 2}, num_samples=3, replacement=False),

@@ -29,7 +29,9 @@ def on_cuda(cuda, monkeypatch):
                 check = settings.check_cuda_graph
                 device = torch.device("cuda")
                 patch.setattr(
-                    settings, "check_cuda_graph", lambda a, b, c, d: check(a, b, device, d)
+                    settings,
+                    "check_cuda_graph",
+                    lambda graph, pretrained, _, *more: check(graph, pretrained, device, *more),
                 )
                 patch.setattr(graph, "capture", capture)
             return generate(model, cuda(PROMPTS), **options)
